@@ -1,0 +1,1 @@
+"""What installs, starts, supervises and stops the portal on one machine. Nothing of the domain lives here."""

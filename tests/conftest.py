@@ -1,0 +1,79 @@
+"""A PostgreSQL for the test run, and the markers' meaning.
+
+The cluster is made by the pytest process that a person started (under xdist: the controller) in a new
+temporary folder and on a free port, so that any number of runs may go on beside each other. Workers of xdist
+inherit DATABASE_URL from the environment and get a database each by pytest-django's suffix.
+
+This file is imported before pytest-django loads the settings: the environment is set at import.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from portal.stack.browser import find_browser
+from portal.stack.postgres import EmbeddedPostgres
+
+IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+
+def _start_cluster() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="daytwo-test-"))
+    folder.chmod(0o755)  # the database may run as another user, whose own folder inside is closed
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    atexit.register(_remove_cluster, server, folder, os.getpid())
+    server.start()
+    os.environ["DATABASE_URL"] = server.url
+    os.environ["DAYTWO_TEST_CLUSTER"] = str(server.data_dir)
+    os.environ.setdefault("DAYTWO_DATA_DIR", str(folder / "data"))
+
+
+def _remove_cluster(server: EmbeddedPostgres, folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not in a fork
+        server.destroy()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+os.environ.setdefault("SECRET_KEY", "test-key-that-protects-nothing-but-is-long-enough-for-the-checks")
+if "DATABASE_URL" not in os.environ and not IS_XDIST_WORKER:
+    _start_cluster()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip browser tests where there is no browser, and say what would make them run."""
+    if find_browser():
+        return
+    skip = pytest.mark.skip(reason="no Chromium here: install chromium, or set DAYTWO_CHROMIUM")
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser for Playwright's `executable_path`."""
+    path = find_browser()
+    if path is None:
+        pytest.skip("no Chromium here: install chromium, or set DAYTWO_CHROMIUM")
+    return path
+
+
+@pytest.fixture
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
+    """A cluster for one test alone, not yet started, which the test may kill and restart as it likes."""
+    folder = Path(tempfile.mkdtemp(prefix="daytwo-own-"))
+    folder.chmod(0o755)
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
+    yield server
+    server.destroy()
+    shutil.rmtree(folder, ignore_errors=True)
