@@ -1,0 +1,1 @@
+"""Instances as real processes on this machine."""
