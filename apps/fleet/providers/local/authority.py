@@ -49,7 +49,9 @@ class Authority:
                 .sign(key, hashes.SHA256())
             )
             write_whole(self.key_file, _key_pem(key))
-            write_whole(self.certificate_file, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+            write_whole(
+                self.certificate_file, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644
+            )
 
     def issue(self, names: Sequence[str], *, days: float = LEAF_DAYS) -> tuple[bytes, bytes]:
         """A leaf for these DNS names and IP addresses, the first as subject: (chain PEM, key PEM)."""
@@ -64,7 +66,9 @@ class Authority:
         leaf = (
             _unsigned(subject, authority.subject, key.public_key(), days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            .add_extension(
+                x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
+            )
             .add_extension(usage, critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(signer_id, critical=False)
@@ -90,7 +94,9 @@ def checked_pair(chain_pem: bytes, key_pem: bytes) -> bytes:
         chain = x509.load_pem_x509_certificates(chain_pem)
         key = serialization.load_pem_private_key(key_pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        message = f"the certificate or its key is not readable PEM without a passphrase ({type(error).__name__})"
+        message = (
+            f"the certificate or its key is not readable PEM without a passphrase ({type(error).__name__})"
+        )
         raise ProviderError(message, retryable=False) from error
     if _public_bytes(chain[0]) != key.public_key().public_bytes(*_SPKI):
         raise ProviderError(

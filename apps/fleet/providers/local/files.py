@@ -45,7 +45,9 @@ def explained(doing: str) -> Iterator[None]:
     except OSError as error:
         where = error.filename or "its disk"
         if error.errno in _FULL:
-            raise ProviderUnavailable(f"{doing}: no space left at {where}; free disk space, then retry") from error
+            raise ProviderUnavailable(
+                f"{doing}: no space left at {where}; free disk space, then retry"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             message = f"{doing}: no permission for {where}; give it to the user that runs the workers"
             raise ProviderError(message, retryable=False) from error

@@ -108,7 +108,9 @@ def _last_lines(segment: _Segment, stop: int, limit: int) -> list[bytes]:
 def _parsed(cursor: str) -> tuple[int, int]:
     number, _, offset = cursor.partition(":")
     if not (number.isdecimal() and offset.isdecimal()):
-        raise ProviderError(f"{cursor!r} is not a log cursor; leave it out to read the newest lines", retryable=False)
+        raise ProviderError(
+            f"{cursor!r} is not a log cursor; leave it out to read the newest lines", retryable=False
+        )
     return int(number), int(offset)
 
 

@@ -66,7 +66,7 @@ def _become(
     os.write(writable, b"ok")
     os.close(lock_fd)
     os.closerange(3, 256)
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606 (no shell is the point)
 
 
 def _write_down(pid_file: str, generation: int, version: str) -> None:

@@ -38,13 +38,17 @@ class Prober:
             body = answer.json()
             if body.get("instance") != record.name or body.get("generation") != boot.generation:
                 return _seen(
-                    record, boot, detail=f"port {record.port} is answered by {body.get('instance')!r}, not by it"
+                    record,
+                    boot,
+                    detail=f"port {record.port} is answered by {body.get('instance')!r}, not by it",
                 )
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             return self._silent(record, boot, error)
         detail = str(body.get("detail") or body.get("degraded") or "")
         healthy = answer.status_code == 200
-        return _seen(record, boot, healthy=healthy, detail=detail, degraded=healthy and bool(body.get("degraded")))
+        return _seen(
+            record, boot, healthy=healthy, detail=detail, degraded=healthy and bool(body.get("degraded"))
+        )
 
     def get(self, port: int, path: str, **more: Any) -> httpx.Response:
         """One GET; again once when a kept-alive connection turned out to be closed. Raises httpx.HTTPError."""
@@ -82,7 +86,9 @@ def handshake(record: Record) -> ServedCertificate:
     except TimeoutError as error:
         raise ProviderTimeout(f"{record.name} did not finish a handshake in 1 s; restart it") from error
     except OSError as error:
-        raise ProviderUnavailable(f"{record.name} gives no handshake ({error}); see whether it runs") from error
+        raise ProviderUnavailable(
+            f"{record.name} gives no handshake ({error}); see whether it runs"
+        ) from error
     if der is None:
         raise ProviderUnavailable(f"{record.name} sent no certificate; see its log")
     return described(der)
@@ -117,5 +123,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "does not answer in time"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return f"its certificate is not trusted: {str(error).rpartition('failed: ')[2].partition(' (_ssl')[0]}"
+        return (
+            f"its certificate is not trusted: {str(error).rpartition('failed: ')[2].partition(' (_ssl')[0]}"
+        )
     return f"answers wrongly ({error or type(error).__name__})"

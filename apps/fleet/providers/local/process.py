@@ -44,7 +44,9 @@ def spawn(directory: Path, program: Path, *, lock: int, generation: int, version
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ProviderTimeout(f"{directory.name} was not launched in {BOOT_SECONDS:.0f} s; retry later") from error
+        raise ProviderTimeout(
+            f"{directory.name} was not launched in {BOOT_SECONDS:.0f} s; retry later"
+        ) from error
     if done.returncode == 0:
         return
     said = done.stderr.decode("utf-8", "replace").strip()[-300:]
@@ -69,7 +71,9 @@ def end(boot: Boot) -> None:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
     if boot.alive():
-        raise ProviderTimeout(f"process {boot.pid} did not end, even on SIGKILL; look at it on the machine, then retry")
+        raise ProviderTimeout(
+            f"process {boot.pid} did not end, even on SIGKILL; look at it on the machine, then retry"
+        )
 
 
 def port_taker(port: int) -> str:
@@ -92,7 +96,9 @@ def is_suspended(pid: int) -> bool:
 def last_words(directory: Path) -> str:
     """The last line of its standard error, at most 200 characters."""
     with suppress(OSError):
-        lines = (directory / "stderr.log").read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()
+        lines = (
+            (directory / "stderr.log").read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()
+        )
         return lines[-1][:200] if lines else ""
     return ""
 
@@ -111,7 +117,9 @@ def described(boot: Boot) -> dict[str, str]:
                 f"threads {process.num_threads()}, file descriptors {process.num_fds()}",
             ]
             files = [f"{file.fd} {file.path}" for file in process.open_files()]
-            sockets = [f"{c.fd} {c.laddr} {c.raddr or ''} {c.status}" for c in process.net_connections("inet")]
+            sockets = [
+                f"{c.fd} {c.laddr} {c.raddr or ''} {c.status}" for c in process.net_connections("inet")
+            ]
         return {"process": "\n".join(state), "open files": "\n".join(files + sockets)}
     except psutil.Error as error:
         return {"process": f"process {boot.pid} cannot be inspected: {error}", "open files": ""}

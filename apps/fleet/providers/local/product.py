@@ -282,7 +282,8 @@ class Handler(BaseHTTPRequestHandler):
         memory = 0
         with contextlib.suppress(OSError), open("/proc/self/statm") as statm:
             memory = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        lines = product.meter.lines() + [
+        lines = [
+            *product.meter.lines(),
             "# TYPE process_cpu_seconds_total counter",
             f"process_cpu_seconds_total {time.process_time():.3f}",
             "# TYPE process_resident_memory_bytes gauge",
@@ -307,7 +308,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault["kind"] == "slow":
             time.sleep(fault["value"])
         code = 200 if known else 404
-        if known and fault["kind"] == "errors" and random.random() < fault["value"]:
+        if known and fault["kind"] == "errors" and random.random() < fault["value"]:  # noqa: S311 (dice)
             code = 500
         digest = asked.encode()
         for _ in range(200):  # a little work, so that CPU time follows the requests

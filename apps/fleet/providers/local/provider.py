@@ -35,7 +35,17 @@ from ..base import (
 )
 from . import journal, ports, probe, process, reports, versions
 from .authority import Authority, checked_pair, expired_own
-from .files import Boot, Record, checked_name, explained, locked, read_boot, read_record, write_record, write_whole
+from .files import (
+    Boot,
+    Record,
+    checked_name,
+    explained,
+    locked,
+    read_boot,
+    read_record,
+    write_record,
+    write_whole,
+)
 
 WATCHERS = 8
 
@@ -128,7 +138,9 @@ class LocalProvider(OneByOne):
         try:
             return exposition.parse(self._prober.get(record.port, "/metrics").raise_for_status().text)
         except httpx.HTTPError as error:
-            message = f"{target.name} gives no metrics ({error or type(error).__name__}); restart it if that lasts"
+            message = (
+                f"{target.name} gives no metrics ({error or type(error).__name__}); restart it if that lasts"
+            )
             raise ProviderUnavailable(message) from error
 
     def diagnostics(self, target: Target) -> dict[str, str]:
@@ -292,7 +304,9 @@ class LocalProvider(OneByOne):
 
 def _deployed(held: Held, name: str) -> Record:
     if held.record is None:
-        raise ProviderError(f"{name} was never deployed here, or destroyed; deploy a version first", retryable=False)
+        raise ProviderError(
+            f"{name} was never deployed here, or destroyed; deploy a version first", retryable=False
+        )
     return held.record
 
 

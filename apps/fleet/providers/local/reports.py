@@ -52,4 +52,6 @@ def _log(directory: Path) -> str:
         lines = journal.read(directory, limit=_LINES, after="").lines
     except (ProviderError, OSError) as error:
         return f"(not readable: {error})"
-    return "\n".join(f"{line.at.isoformat()} {line.level} {line.tenant or '-'} {line.message}" for line in lines)
+    return "\n".join(
+        f"{line.at.isoformat()} {line.level} {line.tenant or '-'} {line.message}" for line in lines
+    )

@@ -58,7 +58,9 @@ def program(directory: Path, version: str) -> Path:
     if (where / "manifest.json").exists() and (where / "app.py").exists():
         return where / "app.py"
     known = ", ".join(installed(directory)[-5:]) or "none"
-    raise UnknownVersion(f"version {version} is not installed in {directory}; install it first (there are: {known})")
+    raise UnknownVersion(
+        f"version {version} is not installed in {directory}; install it first (there are: {known})"
+    )
 
 
 def installed(directory: Path) -> list[str]:
