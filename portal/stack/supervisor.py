@@ -25,6 +25,7 @@ from honcho.printer import Message, Printer
 from portal.stack.state import ROOT, State, write_private
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds before a process that ended is started again
+ASK_AGAIN = 4.0  # seconds after which a child that did not stop is asked once more
 LONG_ENOUGH = 30.0  # seconds after which a process counts as healthy and its pause starts over
 LONGEST_LOG = 5 * 1024 * 1024
 
@@ -122,15 +123,12 @@ class Supervisor:
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + patience
         for child in running:
-            assert child.process is not None
-            try:
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.voice.say(
-                    "system", f"{child.name} did not stop within {patience:.0f} s: it is ended by force"
-                )
+            if not _ends_by(child, min(deadline, time.monotonic() + ASK_AGAIN)):
+                _signal(child, signal.SIGTERM)  # one that was still starting may have missed the first
+            if not _ends_by(child, deadline):
+                self.voice.say("system", f"{child.name} did not stop within {patience:.0f} s: ended by force")
             _signal_group(child, signal.SIGKILL)
-            child.process.wait()
+            _ends_by(child, time.monotonic() + 5.0)
         for child in self.children:
             pid_file(self.state, child.name).unlink(missing_ok=True)
 
@@ -214,6 +212,16 @@ def end_orphans(state: State, names: Sequence[str], patience: float = 10.0) -> l
     for name in names:
         pid_file(state, name).unlink(missing_ok=True)
     return list(found)
+
+
+def _ends_by(child: Child, deadline: float) -> bool:
+    """Wait for the child's end until `deadline` of the monotonic clock."""
+    assert child.process is not None
+    try:
+        child.process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

@@ -227,7 +227,10 @@ def commands(port: int) -> dict[str, list[str]]:
         "--workers",
         "1",
     ]
-    web += ["--blocking-threads", "8", "--no-ws", "--log-level", "warning", "portal.wsgi:application"]
+    # granian warns above two threads for each core and one.
+    threads = min(8, 2 * (os.cpu_count() or 1) + 1)
+    web += ["--blocking-threads", str(threads), "--workers-kill-timeout", "5", "--no-ws"]
+    web += ["--log-level", "warning", "portal.wsgi:application"]
     worker = [str(here / "dramatiq"), "portal.worker", "--processes", "1", "--threads", "4", "--skip-logging"]
     return {
         "web": web,

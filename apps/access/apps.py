@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class AccessConfig(AppConfig):
+    """Who may: users, scopes, roles, grants."""
+
+    name = "apps.access"
+    label = "access"

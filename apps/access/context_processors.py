@@ -1,0 +1,28 @@
+"""What the shell around each page shows."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from apps.core import navigation
+
+from .scoping import holds
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """The rail's groups for this reader; nothing for who is not signed in, nothing for a part of a page."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated or request.headers.get("HX-Request"):
+        return {}
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in navigation.items():
+        if holds(user, item.permission):
+            url = reverse(item.url_name)
+            active = request.path == url or (url != "/" and request.path.startswith(url))
+            groups.setdefault(item.group, []).append({"label": item.label, "url": url, "active": active, "key": item.key})
+    return {
+        "nav": [{"label": label, "items": items} for label, items in groups.items()],
+        "palette_enabled": True,
+        "bar_url": reverse("core:bar"),
+    }

@@ -1,0 +1,127 @@
+"""The only doors: `visible` narrows rows, `require` guards a change, `allowed` asks.
+
+A model says once, in its app's `registers.py`, which of its rows lie within given scopes. From
+then on every list, count, search, export and live update asks here. A model that never said so
+is visible to nobody but who holds the permission on everything.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.db.models import Q
+from django.http import Http404
+from django.utils import timezone
+
+from .choices import WHOLE_INSTANCE, Permission, ScopeKind
+from .models import ScopeGroupPermission, ScopeUserPermission
+
+M = TypeVar("M", bound=models.Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """On what a person holds one permission, right now."""
+
+    permission: str
+    everything: bool = False
+    accounts: frozenset[int] = frozenset()
+    cells: frozenset[int] = frozenset()
+    tenants: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.everything or bool(self.accounts or self.cells or self.tenants)
+
+    @property
+    def needs_whole_instance(self) -> bool:
+        """Whether a tenant's scope counts only where no other tenant is served."""
+        return self.permission in WHOLE_INSTANCE
+
+
+Narrow = Callable[[Scopes], Q]
+_narrow: dict[type[models.Model], Narrow] = {}
+
+
+def register(model: type[models.Model], narrow: Narrow) -> None:
+    """Tell which rows of `model` lie within scopes; `narrow` is not asked for `everything`."""
+    _narrow[model] = narrow
+
+
+def registered() -> set[type[models.Model]]:
+    """The models that have told."""
+    return set(_narrow)
+
+
+def scopes_of(user: Any, permission: str) -> Scopes:
+    """The scopes on which `user` holds `permission` at this moment; two queries, kept for the request.
+
+    What is kept lives on the user object, which a request loads anew, so that a grant taken away
+    is gone at the very next request.
+    """
+    if permission not in Permission.values:
+        raise ValueError(f"no such permission: {permission!r}; choose one of {', '.join(Permission.values)}")
+    if not user.is_authenticated or not user.is_active:
+        return Scopes(permission)
+    if user.is_superuser:
+        return Scopes(permission, everything=True)
+    kept: dict[str, Scopes] | None = getattr(user, "_scopes", None)
+    if kept is None:
+        kept = user._scopes = _load(user)
+    return kept.get(permission, Scopes(permission))
+
+
+def _load(user: Any) -> dict[str, Scopes]:
+    """All of a user's scopes, by permission: one query for their own, one for their groups'."""
+    valid = Q(until__isnull=True) | Q(until__gt=timezone.now())
+    columns = ("permission__codename", "content_object__kind", "content_object__object_id")
+    own = ScopeUserPermission.objects.filter(valid, user=user).values_list(*columns)
+    groups = ScopeGroupPermission.objects.filter(valid, group__user=user).values_list(*columns)
+    found: dict[str, dict[str, set[int]]] = {}
+    for codename, kind, object_id in own.union(groups):
+        found.setdefault(codename, {}).setdefault(kind, set()).add(object_id)
+    return {
+        codename: Scopes(
+            codename,
+            everything=ScopeKind.EVERYTHING in kinds,
+            accounts=frozenset(kinds.get(ScopeKind.ACCOUNT, ())),
+            cells=frozenset(kinds.get(ScopeKind.CELL, ())),
+            tenants=frozenset(kinds.get(ScopeKind.TENANT, ())),
+        )
+        for codename, kinds in found.items()
+    }
+
+
+def visible(user: Any, rows: type[M] | models.QuerySet[M], permission: str = Permission.VIEW) -> models.QuerySet[M]:
+    """The rows on which `user` holds `permission`; none for who holds it nowhere."""
+    queryset: models.QuerySet[M] = rows._default_manager.all() if isinstance(rows, type) else rows
+    scopes = scopes_of(user, permission)
+    if scopes.everything:
+        return queryset
+    narrow = _narrow.get(queryset.model)
+    if not scopes or narrow is None:
+        return queryset.none()
+    return queryset.filter(narrow(scopes))
+
+
+def holds(user: Any, permission: str) -> bool:
+    """Whether `user` holds `permission` on anything at all."""
+    return bool(scopes_of(user, permission))
+
+
+def allowed(user: Any, permission: str, obj: models.Model) -> bool:
+    """Whether `user` holds `permission` on this row."""
+    if scopes_of(user, permission).everything:
+        return True
+    return visible(user, type(obj)._default_manager.filter(pk=obj.pk), permission).exists()
+
+
+def require(user: Any, permission: str, obj: models.Model) -> None:
+    """Pass, or raise: Http404 where the row does not exist for this user, PermissionDenied where only the permission lacks."""
+    if allowed(user, permission, obj):
+        return
+    name = obj._meta.verbose_name
+    if permission == Permission.VIEW or not allowed(user, Permission.VIEW, obj):
+        raise Http404(f"No such {name}.")
+    raise PermissionDenied(f"You need the permission “{Permission(permission).label}” on this {name}; ask whoever manages access.")

@@ -1,0 +1,8 @@
+"""What the accounts register with the floors below."""
+
+from apps.core import navigation
+
+
+def register() -> None:
+    """Called once, from apps.py."""
+    navigation.register(navigation.NavItem("Accounts", "accounts:list", order=30, key="a"))

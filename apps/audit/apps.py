@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class AuditConfig(AppConfig):
+    """Who did: the trail."""
+
+    name = "apps.audit"
+    label = "audit"
+
+    def ready(self) -> None:
+        from .registration import register_models
+
+        register_models()

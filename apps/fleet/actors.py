@@ -1,0 +1,29 @@
+"""The fleet's actors. Old hints are dropped: a look at the fleet of ten seconds ago helps nobody."""
+
+import dramatiq
+
+from . import probing
+
+
+@dramatiq.actor(max_retries=0, max_age=10_000, queue_name="probes")
+def probe() -> None:
+    """Look at the fleet."""
+    probing.probe()
+
+
+@dramatiq.actor(max_retries=0, max_age=10_000, queue_name="probes")
+def probe_simulated() -> None:
+    """Look at the simulated part of the fleet."""
+    probing.probe_simulated()
+
+
+@dramatiq.actor(max_retries=0, max_age=30_000, queue_name="probes")
+def measure() -> None:
+    """Keep a measurement of each instance."""
+    probing.measure()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="probes")
+def forget_old_measurements() -> None:
+    """Keep the coarse history short."""
+    probing.forget_old_measurements()

@@ -1,0 +1,316 @@
+"""What can be done to an instance, step by step. Each step looks first and acts only where reality differs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.core.context import acting, current
+from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work, failure_of
+
+from . import providers
+from .choices import Wanted
+from .models import Diagnostics, Instance
+from .observing import record_observations
+from .providers.base import Observation, ProviderError, Target
+from .targets import provider_targets
+
+#: Seconds between two looks at an instance that is not ready yet.
+LOOK = 0.3
+#: Seconds a new version must stay healthy before it counts as deployed.
+SOAK = 1.0
+#: Seconds a new version may be unhealthy before the old one comes back.
+PATIENCE = 12.0
+
+Acts = Callable[[Any, Sequence[tuple[Work, Target]]], Mapping[int, ProviderError | None]]
+
+
+def _by_provider(works: Sequence[Work]) -> list[tuple[Any, list[tuple[Work, Target]]]]:
+    """Works with their targets, grouped by the provider that serves them."""
+    found = provider_targets([work.target_id for work in works])
+    return [
+        (providers.get(name), [(work, targets[work.target_id]) for work in works if work.target_id in targets])
+        for name, targets in found.items()
+    ]
+
+
+def _observe(works: Sequence[Work]) -> dict[int, Observation]:
+    """What is there now, by instance id; kept, so that pages show it at once."""
+    seen: dict[int, Observation] = {}
+    for provider, pairs in _by_provider(works):
+        seen.update(provider.observe_many([target for _, target in pairs]))
+    record_observations(seen)
+    return seen
+
+
+def _look(judge: Callable[[Work, Observation], Outcome]) -> Callable[[Sequence[Work]], dict[int, Outcome]]:
+    """A step that observes all its works together and judges each."""
+
+    def run(works: Sequence[Work]) -> dict[int, Outcome]:
+        seen = _observe(works)
+        return {w.id: judge(w, seen[w.target_id]) if w.target_id in seen else Failed("The provider did not answer.") for w in works}
+
+    return run
+
+
+def _act(act: Acts, *, want: Callable[[Work], dict[str, str]] | None = None) -> Callable[[Sequence[Work]], dict[int, Outcome]]:
+    """A step that makes the provider act, all works of a provider together.
+
+    `want` tells what the instance's row shall say is wanted; it is written first, so that a probe
+    which looks in between judges by the new wish.
+    """
+
+    def run(works: Sequence[Work]) -> dict[int, Outcome]:
+        if want is not None:
+            _want(works, want)
+        outcomes: dict[int, Outcome] = {}
+        for provider, pairs in _by_provider(works):
+            errors = act(provider, pairs)
+            for work, _ in pairs:
+                error = errors.get(work.target_id)
+                outcomes[work.id] = Done() if error is None else failure_of(error)
+        return outcomes
+
+    return run
+
+
+def _want(works: Sequence[Work], want: Callable[[Work], dict[str, str]]) -> None:
+    """Write what is wanted, audited, one statement for each different wish."""
+    wishes: dict[tuple[tuple[str, str], ...], list[Work]] = {}
+    for work in works:
+        wishes.setdefault(tuple(want(work).items()), []).append(work)
+    act = current()
+    for wish, group in wishes.items():
+        columns = dict(wish)
+        rows = Instance.objects.filter(pk__in=[work.target_id for work in group]).exclude(**columns)
+        with acting(act.actor if act else None, operation_of={work.target_id: work.id for work in group}):
+            rows.update(**columns)
+
+
+# --- Judging ------------------------------------------------------------------------------------
+
+
+def _note(work: Work, seen: Observation) -> Outcome:
+    """Remember what was there, so that a repeated step knows what it had to change."""
+    return Done(
+        f"version {seen.version or 'none'}, {seen.state}",
+        notes={"generation": seen.generation, "version": seen.version, "state": seen.state},
+    )
+
+
+def _is_serving(work: Work, seen: Observation) -> Outcome:
+    if seen.state == "running" and seen.healthy:
+        return Done(f"healthy on version {seen.version}")
+    return Later(LOOK, seen.detail or seen.state)
+
+
+def _is_serving_again(work: Work, seen: Observation) -> Outcome:
+    if seen.generation <= work.notes.get("generation", 0):
+        return Later(LOOK, "not restarted yet")
+    return _is_serving(work, seen)
+
+
+def _is_stopped(work: Work, seen: Observation) -> Outcome:
+    return Done("stopped") if seen.state in ("stopped", "missing") else Later(LOOK, seen.detail or seen.state)
+
+
+def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
+    """Healthy on the wanted version for SOAK seconds; a crash ends the wait at once, trouble after PATIENCE."""
+    version = work.params["version"]
+    waited = (timezone.now() - work.step_started_at).total_seconds()
+    if seen.state == "running" and seen.healthy and seen.version == version:
+        since = work.notes.get("healthy_since")
+        if since is None:
+            work.notes["healthy_since"] = timezone.now().isoformat()
+            return Later(LOOK, "healthy, watching that it stays so")
+        if (timezone.now() - datetime.fromisoformat(since)).total_seconds() >= SOAK:
+            return Done(f"healthy on version {version}")
+        return Later(LOOK, "healthy, watching that it stays so")
+    work.notes.pop("healthy_since", None)
+    if seen.state in ("stopped", "missing") and waited > 1.0:
+        return Failed(f"Version {version} does not run: {seen.detail or seen.state}.", retryable=False)
+    if waited > PATIENCE:
+        return Failed(f"Version {version} is not healthy after {PATIENCE:g} s: {seen.detail or seen.state}.", retryable=False)
+    return Later(LOOK, seen.detail or seen.state)
+
+
+def _is_old_version_back(work: Work, seen: Observation) -> Outcome:
+    if seen.version == work.notes["wanted_before"] and seen.state == "running" and seen.healthy:
+        return Done(f"healthy on version {seen.version} again")
+    return Later(LOOK, seen.detail or seen.state)
+
+
+def _note_for_deploy(works: Sequence[Work]) -> dict[int, Outcome]:
+    """As `_note`, and which version to come back to; a version that the provider has not got fails here."""
+    before = dict(Instance.objects.filter(pk__in=[w.target_id for w in works]).values_list("pk", "wanted_version"))
+    seen = _observe(works)
+    outcomes: dict[int, Outcome] = {}
+    for provider, pairs in _by_provider(works):
+        known = set(provider.versions())
+        for work, _ in pairs:
+            version = work.params["version"]
+            if version not in known:
+                outcomes[work.id] = Failed(f"There is no version “{version}” in this cell.", retryable=False)
+                continue
+            noted = _note(work, seen[work.target_id])
+            assert isinstance(noted, Done)  # noqa: S101 - that is what _note gives
+            outcomes[work.id] = Done(noted.detail, {**noted.notes, "wanted_before": before[work.target_id]})
+    return outcomes
+
+
+# --- Acting -------------------------------------------------------------------------------------
+
+
+def _restart(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
+    result: Mapping[int, ProviderError | None] = provider.restart_many([(t, w.notes["generation"]) for w, t in pairs])
+    return result
+
+
+def _start(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
+    result: Mapping[int, ProviderError | None] = provider.start_many([t for _, t in pairs])
+    return result
+
+
+def _stop(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
+    result: Mapping[int, ProviderError | None] = provider.stop_many([t for _, t in pairs])
+    return result
+
+
+def _apply(version_of: Callable[[Work], str]) -> Acts:
+    def act(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
+        result: Mapping[int, ProviderError | None] = provider.apply_many([(t, version_of(w)) for w, t in pairs])
+        return result
+
+    return act
+
+
+def _collect(works: Sequence[Work]) -> dict[int, Outcome]:
+    """Logs, metrics and process state of one moment, kept as one bundle for each operation."""
+    outcomes: dict[int, Outcome] = {}
+    for provider, pairs in _by_provider(works):
+        for work, target in pairs:
+            try:
+                parts = _parts(provider, target)
+            except ProviderError as error:
+                outcomes[work.id] = failure_of(error)
+                continue
+            size = sum(len(text.encode()) for text in parts.values())
+            _, made = Diagnostics.objects.get_or_create(
+                operation_id=work.id, defaults={"instance_id": work.target_id, "parts": parts, "size": size}
+            )
+            outcomes[work.id] = Done(f"{len(parts)} parts, {size:,} bytes" if made else "collected before")
+    return outcomes
+
+
+def _parts(provider: Any, target: Target) -> dict[str, str]:
+    page = provider.logs(target, limit=500)
+    seen = provider.observe(target)
+    lines = [f"{line.at.isoformat()} {line.level} {line.tenant} {line.request_id} {line.message}" for line in page.lines]
+    return {
+        "observation": f"{seen.state}, healthy: {seen.healthy}, version {seen.version}, generation {seen.generation}\n{seen.detail}",
+        "logs": "\n".join(lines),
+        "metrics": _metrics_text(provider, target),
+        **provider.diagnostics(target),
+    }
+
+
+def _metrics_text(provider: Any, target: Target) -> str:
+    """Metrics as text; an instance that is down has none, and that is part of the picture, no error."""
+    try:
+        samples = provider.metrics(target)
+    except ProviderError as error:
+        return f"none: {error}"
+    return "\n".join(f"{s.name}{{{','.join(f'{k}={v!r}' for k, v in s.labels.items())}}} {s.value:g}" for s in samples)
+
+
+# --- The kinds ----------------------------------------------------------------------------------
+
+
+def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    if extra := [key for key, value in params.items() if value not in ("", None)]:
+        raise ValueError(f"This takes no parameters; it was given {', '.join(sorted(extra))}.")
+    return {}
+
+
+def _version_param(params: Mapping[str, Any]) -> dict[str, Any]:
+    version = str(params.get("version", "")).strip()
+    if not version:
+        raise ValueError("Choose the version to deploy.")
+    if len(version) > 40 or not all(c.isalnum() or c in ".-_+" for c in version):
+        raise ValueError("A version has at most 40 letters, digits, dots, hyphens, underscores or plus signs.")
+    return {"version": version}
+
+
+NOTE = Step("look", _look(_note), timeout=30)
+
+START = Kind(
+    name="start",
+    label="Start",
+    permission=Permission.RESTART,
+    target_type="instance",
+    steps=(
+        Step("start", _act(_start, want=lambda w: {"wanted": str(Wanted.RUNNING)}), timeout=30),
+        Step("wait until healthy", _look(_is_serving), timeout=60),
+    ),
+    check_params=_no_params,
+    preview=lambda label, params: f"{label} starts and is healthy within a minute",
+)
+STOP = Kind(
+    name="stop",
+    label="Stop",
+    permission=Permission.RESTART,
+    target_type="instance",
+    steps=(
+        Step("stop", _act(_stop, want=lambda w: {"wanted": str(Wanted.STOPPED)}), timeout=30),
+        Step("wait until stopped", _look(_is_stopped), timeout=30),
+    ),
+    check_params=_no_params,
+    preview=lambda label, params: f"{label} stops; its tenants are not served until it is started again",
+)
+RESTART = Kind(
+    name="restart",
+    label="Restart",
+    permission=Permission.RESTART,
+    target_type="instance",
+    steps=(
+        NOTE,
+        Step("restart", _act(_restart, want=lambda w: {"wanted": str(Wanted.RUNNING)}), timeout=30),
+        Step("wait until healthy", _look(_is_serving_again), timeout=60),
+    ),
+    check_params=_no_params,
+    preview=lambda label, params: f"{label} restarts; its tenants wait for some seconds",
+)
+DEPLOY = Kind(
+    name="deploy",
+    label="Deploy",
+    permission=Permission.DEPLOY,
+    target_type="instance",
+    steps=(
+        Step("look", _note_for_deploy, timeout=30),
+        Step("put the version in place", _act(_apply(lambda w: w.params["version"]), want=lambda w: {
+            "wanted_version": w.params["version"], "wanted": str(Wanted.RUNNING)}), timeout=60),
+        Step("watch its health", _look(_is_new_version_good), timeout=PATIENCE + 30),
+    ),
+    undo=(
+        Step("put the old version back", _act(_apply(lambda w: w.notes["wanted_before"]), want=lambda w: {
+            "wanted_version": w.notes["wanted_before"]}), timeout=60),
+        Step("wait until healthy", _look(_is_old_version_back), timeout=60),
+    ),
+    undo_from=1,
+    check_params=_version_param,
+    preview=lambda label, params: f"{label} goes to {params['version']}, and back by itself if that is not healthy",
+)  # fmt: skip
+DIAGNOSE = Kind(
+    name="diagnose",
+    label="Diagnostics",
+    permission=Permission.DIAGNOSE,
+    target_type="instance",
+    steps=(Step("collect", _collect, timeout=60),),
+    is_changing=False,
+    check_params=_no_params,
+    preview=lambda label, params: f"logs, metrics and process state of {label} are collected; nothing is changed",
+)
+
+ALL = (START, STOP, RESTART, DEPLOY, DIAGNOSE)

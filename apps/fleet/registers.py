@@ -1,0 +1,33 @@
+"""What the fleet registers with the floors below."""
+
+from apps.core import navigation
+from apps.operations import kinds, ticks
+
+from . import kinds as fleet_kinds
+from . import scopes
+from .models import Instance
+from .targets import describe
+
+
+def register() -> None:
+    """Called once, from apps.py."""
+    scopes.register()
+    kinds.register_target(kinds.TargetType("instance", Instance, describe, "instance_id", "fleet:instance"))
+    for kind in fleet_kinds.ALL:
+        kinds.register_kind(kind)
+    navigation.register(navigation.NavItem("Fleet", "fleet:overview", order=10, key="f"))
+    navigation.register(navigation.NavItem("Instances", "fleet:instances", order=11, key="i"))
+    ticks.register("probe", every=2.0, send=_send("probe"))
+    ticks.register("probe simulated", every=10.0, send=_send("probe_simulated"))
+    ticks.register("measure", every=15.0, send=_send("measure"))
+    ticks.register("forget old measurements", every=3600.0, send=_send("forget_old_measurements"))
+
+
+def _send(name: str) -> "ticks.Send":
+    def send() -> None:
+        # Late: an actor can be made only once the broker is there.
+        from . import actors
+
+        getattr(actors, name).send()
+
+    return send

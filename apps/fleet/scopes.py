@@ -1,0 +1,96 @@
+"""Which rows lie within given scopes: an instance inherits from its cell, account and tenants."""
+
+from django.db.models import Q, QuerySet
+
+from apps.access import scoping
+from apps.access.scoping import Scopes
+from apps.accounts.models import Account, Region
+from apps.core.models import Event
+from apps.operations.models import Operation
+from apps.tenants.models import Contact, Domain, ExternalId, Subscription, Tenant
+
+from .choices import InstanceKind
+from .models import Cell, Diagnostics, Instance, Measurement, Placement
+
+
+def cells_within(scopes: Scopes) -> Q:
+    return Q(pk__in=scopes.cells) | Q(region__account_id__in=scopes.accounts)
+
+
+def cell_ids(scopes: Scopes) -> QuerySet[Cell, int]:
+    """The ids of the cells that account and cell scopes cover."""
+    return Cell.objects.filter(cells_within(scopes)).order_by().values_list("pk", flat=True)
+
+
+def instances_within(scopes: Scopes) -> Q:
+    """By cell and account, and by tenant where the permission does not reach other tenants with it."""
+    if not scopes.tenants:
+        return Q(cell_id__in=cell_ids(scopes))
+    placed = Q(pk__in=Placement.objects.filter(tenant_id__in=scopes.tenants).order_by().values("instance_id"))
+    if scopes.needs_whole_instance:
+        placed &= Q(kind=InstanceKind.DEDICATED)
+    if not (scopes.accounts or scopes.cells):
+        return placed
+    return Q(cell_id__in=cell_ids(scopes)) | placed
+
+
+def instance_ids(scopes: Scopes) -> QuerySet[Instance, int]:
+    return Instance.objects.filter(instances_within(scopes)).order_by().values_list("pk", flat=True)
+
+
+def tenants_within(scopes: Scopes) -> Q:
+    """A tenant's own scope, and whoever looks after a cell that serves it (to look; not to change the tenant)."""
+    own = Q(pk__in=scopes.tenants)
+    if scopes.accounts or scopes.cells:
+        served = Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
+        return own | Q(pk__in=served)
+    return own
+
+
+def of_tenants(scopes: Scopes) -> Q:
+    return Q(tenant__in=Tenant.objects.filter(tenants_within(scopes)).order_by())
+
+
+def placements_within(scopes: Scopes) -> Q:
+    """On a shared instance, a tenant's scope shows that tenant's part only."""
+    return Q(tenant_id__in=scopes.tenants) | Q(instance__cell_id__in=cell_ids(scopes))
+
+
+def of_instances(scopes: Scopes) -> Q:
+    return Q(instance_id__in=instance_ids(scopes))
+
+
+def accounts_within(scopes: Scopes) -> Q:
+    return Q(pk__in=scopes.accounts) | Q(regions__cells__in=scopes.cells)
+
+
+def operations_within(scopes: Scopes) -> Q:
+    own = Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
+    if scopes.tenants and not scopes.needs_whole_instance:
+        return own | Q(target_type="instance", target_id__in=instance_ids(scopes))
+    return own
+
+
+def events_within(scopes: Scopes) -> Q:
+    own = Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
+    if not scopes.tenants:
+        return own
+    # What another tenant does on a shared instance is not told; what happens to the instance is.
+    placed = Placement.objects.filter(tenant_id__in=scopes.tenants).order_by().values("instance_id")
+    return own | Q(instance_id__in=placed, tenant_id__isnull=True)
+
+
+def register() -> None:
+    """Tell `access` about every model whose rows belong to somebody."""
+    scoping.register(Cell, cells_within)
+    scoping.register(Instance, instances_within)
+    scoping.register(Placement, placements_within)
+    scoping.register(Measurement, of_instances)
+    scoping.register(Diagnostics, of_instances)
+    scoping.register(Account, lambda scopes: Q(pk__in=Account.objects.filter(accounts_within(scopes)).order_by().values("pk")))
+    scoping.register(Region, lambda scopes: Q(account_id__in=scopes.accounts) | Q(cells__in=scopes.cells))
+    scoping.register(Tenant, tenants_within)
+    for part in (Subscription, Contact, Domain, ExternalId):
+        scoping.register(part, of_tenants)
+    scoping.register(Operation, operations_within)
+    scoping.register(Event, events_within)

@@ -1,0 +1,25 @@
+"""What the engine registers with the floors below."""
+
+from django.db.models import Q
+
+from apps.access import scoping
+from apps.core import navigation
+
+from . import guard_rails
+from .models import Batch, Operation, Schedule
+
+
+def operations_within(scopes: scoping.Scopes) -> Q:
+    """Operations whose target lies in the scopes. For a shared target, a tenant's scope does not carry it."""
+    return Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
+
+
+def register() -> None:
+    """Called once, from apps.py."""
+    scoping.register(Operation, operations_within)
+    scoping.register(
+        Batch, lambda scopes: Q(pk__in=Operation.objects.filter(operations_within(scopes), batch__isnull=False).values("batch_id"))
+    )
+    scoping.register(Schedule, lambda scopes: Q(pk__in=[]))
+    guard_rails.register("locked", guard_rails.locked_targets)
+    navigation.register(navigation.NavItem("Operations", "operations:list", group="Change", order=20, key="o"))

@@ -1,0 +1,230 @@
+"""A worker's loop: claim, let steps act, advance, until nothing is due.
+
+One thread carries up to `OPERATIONS_BATCH` operations at once: a step that has to wait answers
+`Later` instead of sleeping, so a hundred slow starts cost one thread. A keeper thread renews the
+leases meanwhile, since a step may take longer than a lease.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.db.utils import InterfaceError, OperationalError
+from django.utils import timezone
+
+from apps.access.scoping import visible
+from apps.core.context import acting
+
+from . import engine, guard_rails
+from .kinds import Done, Failed, Kind, Later, Outcome, Work, failure_of, find_kind, find_target
+
+logger = logging.getLogger(__name__)
+
+#: Longest time in seconds that one call goes on claiming; then it finishes what it holds.
+SHIFT = 60.0
+
+
+def worker_name() -> str:
+    """Who holds a lease: host, process, thread."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"[:120]
+
+
+class LeaseKeeper:
+    """Renews the leases of all of a process's works, on a thread and connection of its own."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def keeping(self) -> Iterator["Keeping"]:
+        """A set of works to keep; emptied at the end of the block."""
+        mine = Keeping(self)
+        try:
+            yield mine
+        finally:
+            mine.replace([])
+
+    def swap(self, old: Mapping[int, int], new: Mapping[int, int]) -> None:
+        with self._lock:
+            for key in old:
+                self._held.pop(key, None)
+            self._held.update(new)
+            if new and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(settings.OPERATIONS_LEASE_SECONDS / 4)
+            with self._lock:
+                held = list(self._held.items())
+                if not held:
+                    # Said under the lock, so that who adds the next work sees that nobody keeps it.
+                    self._thread = None
+            if not held:
+                connection.close()
+                return
+            try:
+                engine.renew(held)
+            except (OperationalError, InterfaceError) as error:
+                logger.warning("leases not renewed, the database is away: %s", str(error).splitlines()[0])
+                connection.close()
+
+
+class Keeping:
+    """The works that one loop holds."""
+
+    def __init__(self, keeper: LeaseKeeper) -> None:
+        self._keeper = keeper
+        self._mine: dict[int, int] = {}
+
+    def replace(self, works: Iterable[Work]) -> None:
+        new = {work.id: work.fence for work in works}
+        self._keeper.swap(self._mine, new)
+        self._mine = new
+
+
+KEEPER = LeaseKeeper()
+
+
+def run_due(*, limit: int | None = None, shift: float = SHIFT) -> int:
+    """Work on all that is due until nothing is; gives the number of operations taken up.
+
+    Several may run at once, in any number of threads, processes and machines. A lost database
+    raises OperationalError; what was held is then taken over when its lease runs out.
+    """
+    limit = limit or settings.OPERATIONS_BATCH
+    owner = worker_name()
+    until = time.monotonic() + shift
+    works: list[Work] = []
+    taken = 0
+    with KEEPER.keeping() as keeping:
+        while True:
+            if len(works) < limit and time.monotonic() < until:
+                fresh = engine.claim(owner=owner, limit=limit - len(works))
+                taken += len(fresh)
+                works = works + _admitted(fresh)
+            if not works:
+                return taken
+            keeping.replace(works)
+            now = time.monotonic()
+            ready = [work for work in works if work.ready_at <= now]
+            waiting = [work for work in works if work.ready_at > now]
+            works = waiting + (_round(ready) if ready else [])
+            keeping.replace(works)
+            _rest(works)
+
+
+def _rest(works: Sequence[Work]) -> None:
+    """Sleep until the first work is ready again, half a second at most, so that new ones are seen."""
+    if works and (pause := min(work.ready_at for work in works) - time.monotonic()) > 0:
+        time.sleep(min(pause, 0.5))
+
+
+def _round(works: Sequence[Work]) -> list[Work]:
+    """Let each work take its step once, and write what came of it."""
+    now = timezone.now()
+    outcomes: dict[int, tuple[Work, Outcome]] = {}
+    quiet: list[Work] = []
+    for kind, is_undoing, step, group in _by_step(works):
+        for work, outcome in _run_step(kind, is_undoing, step, group):
+            if isinstance(outcome, Later) and (late := engine.out_of_time(work, now)):
+                outcome = late
+            if isinstance(outcome, Later):
+                work.ready_at = time.monotonic() + outcome.after
+                if outcome.detail == work.told and work.told:
+                    quiet.append(work)
+                    continue
+                work.told = outcome.detail
+            outcomes[work.id] = (work, outcome)
+    # A wait with nothing new to tell writes nothing, but a cancel has to be seen all the same.
+    asked = _cancel_requested(quiet)
+    outcomes.update({w.id: (w, Later(0, w.told)) for w in quiet if w.id in asked})
+    return [w for w in quiet if w.id not in asked] + (engine.advance(outcomes) if outcomes else [])
+
+
+def _by_step(works: Sequence[Work]) -> Iterator[tuple[Kind, bool, int, list[Work]]]:
+    def key(work: Work) -> tuple[str, bool, int]:
+        return (work.kind, work.is_undoing, work.step)
+
+    for (name, is_undoing, step), group in groupby(sorted(works, key=key), key=key):
+        yield find_kind(name), is_undoing, step, list(group)
+
+
+def _run_step(kind: Kind, is_undoing: bool, index: int, works: list[Work]) -> Iterator[tuple[Work, Outcome]]:
+    step = kind.steps_of(is_undoing)[index]
+    by_actor = sorted(works, key=lambda work: work.actor_id)
+    for actor_id, group in groupby(by_actor, key=lambda work: work.actor_id):
+        mine = list(group)
+        act = acting(get_user_model()(pk=actor_id), via="engine", reason=mine[0].reason)
+        with act:
+            try:
+                outcomes = step.run(mine)
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:
+                logger.exception("step %s of %s failed as a whole", step.name, kind.name)
+                outcomes = {work.id: failure_of(error) for work in mine}
+        for work in mine:
+            yield work, outcomes.get(work.id, Failed(f"“{step.name}” gave no answer."))
+
+
+def _cancel_requested(works: Sequence[Work]) -> set[int]:
+    if not works:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM operations_operation WHERE id = ANY(%s) AND cancel_requested_at IS NOT NULL", [[w.id for w in works]]
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+def _admitted(works: list[Work]) -> list[Work]:
+    """Of works that start for the first time, those that are still allowed; the others end here.
+
+    Between request and start a grant may have ended, or a lock been set: the request's yes is not
+    enough. Works that had begun go on: half a change is worse than a whole one.
+    """
+    fresh = [work for work in works if work.first_start]
+    refused: dict[int, tuple[Work, Outcome]] = {}
+    for kind, _, _, group in _by_step(fresh):
+        for work, why in _refused(kind, group):
+            refused[work.id] = (work, Failed(why, retryable=False))
+    if refused:
+        engine.advance(refused)
+    return [work for work in works if work.id not in refused]
+
+
+def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:
+    target = find_target(kind.target_type)
+    ids = [work.target_id for work in works]
+    infos = target.describe(ids)
+    actors = get_user_model().objects.in_bulk({work.actor_id for work in works})
+    for actor_id, group in groupby(sorted(works, key=lambda w: w.actor_id), key=lambda w: w.actor_id):
+        actor, mine = actors[actor_id], list(group)
+        own = [work.target_id for work in mine]
+        allowed = set(
+            visible(actor, target.model._default_manager.filter(pk__in=own), kind.permission).values_list("pk", flat=True)
+        )
+        present = [infos[pk] for pk in dict.fromkeys(own) if pk in infos]
+        objections = guard_rails.objections(guard_rails.Request(kind, present, mine[0].params, actor, starting=True))
+        for work in mine:
+            if work.target_id not in infos:
+                yield work, f"{work.target_label} is not there any more."
+            elif work.target_id not in allowed:
+                yield work, f"{actor} may no longer do this on {work.target_label}: the permission ended before the start."
+            elif hard := [o.why for o in objections.get(work.target_id, ()) if not o.needs_approval]:
+                yield work, " ".join(hard)
+
+
+__all__ = ["Done", "KEEPER", "LeaseKeeper", "run_due", "worker_name"]
