@@ -42,25 +42,18 @@ def stop_portal(state: State) -> None:
 
 
 def stop_fleet_and_database(state: State) -> int:
-    """Stop the tenants' processes (the database must run for that), then our own database."""
-    own = None if os.environ.get("DATABASE_URL") else EmbeddedPostgres(state.postgres)
-    if own is not None and not (own.data_dir / "PG_VERSION").exists():
-        return 0
+    """Stop the tenants' processes, which needs no database, then our own database."""
     environment = dict(os.environ)
-    if own is not None:
-        own.start()
-        environment["DATABASE_URL"] = own.url
     environment.setdefault("SECRET_KEY", state.secret_key())
     environment["DAYTWO_DATA_DIR"] = str(state.base)
-    try:
-        done = subprocess.run(
-            [sys.executable, "manage.py", "stop_local_fleet"], cwd=ROOT, env=environment, check=False
-        )
-    finally:
-        if own is not None:
-            own.stop()
-    print("Everything is stopped." if done.returncode == 0 else "The local fleet did not stop: see above.")
-    return 1 if done.returncode else 0
+    command = [sys.executable, "manage.py", "stop_local_fleet"]
+    fleet = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False
+    ).returncode
+    if not os.environ.get("DATABASE_URL"):
+        EmbeddedPostgres(state.postgres).stop()
+    print("The local fleet did not stop: see above." if fleet else "Everything is stopped.")
+    return 1 if fleet else 0
 
 
 if __name__ == "__main__":
