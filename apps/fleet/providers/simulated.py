@@ -71,20 +71,16 @@ _APPLY = f"""{_ASKED}, changed AS (
     RETURNING s.instance_id, s.version, s.generation
 ){_NOTED}"""  # noqa: S608 (constants of this module only)
 
-_CHANGE = (
-    _ASKED
-    + """, locked AS MATERIALIZED (
+_CHANGE = f"""{_ASKED}, locked AS MATERIALIZED (
     SELECT s.instance_id, t.generation AS expected
       FROM fleet_simulatedinstance s JOIN taken t ON t.id = s.instance_id
      ORDER BY s.instance_id FOR UPDATE OF s
 ), changed AS (
     UPDATE fleet_simulatedinstance s
-       SET {change}, effects = s.effects + 1
-      FROM locked WHERE s.instance_id = locked.instance_id AND s.state <> 'missing' AND ({differs})
-    RETURNING s.instance_id, {version} AS version, s.generation
-)"""
-    + _NOTED  # noqa: S608 (constants of this module only)
-)
+       SET {{change}}, effects = s.effects + 1
+      FROM locked WHERE s.instance_id = locked.instance_id AND s.state <> 'missing' AND ({{differs}})
+    RETURNING s.instance_id, {{version}} AS version, s.generation
+){_NOTED}"""  # noqa: S608 (constants of this module only)
 
 _RUNS = f"""state = CASE WHEN {_CRASHES.format(version="s.version")} THEN 'stopped' ELSE 'running' END,
            generation = s.generation + 1, ready_at = {_READY.format(s="s")}"""
@@ -107,6 +103,10 @@ _OBSERVE = """
 SELECT instance_id, state, version, generation, coalesce(ready_at > clock_timestamp(), false), fault,
        crash_on_version <> '' AND crash_on_version = version
   FROM fleet_simulatedinstance WHERE instance_id = ANY(%s::bigint[])"""
+
+_EFFECTS = """
+SELECT id, kind, version, generation, at FROM fleet_simulatedeffect
+ WHERE instance_id = %s AND id > %s ORDER BY id {order} LIMIT %s"""
 
 _SYNTHETIC = {"synthetic": "true"}
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,12 +135,10 @@ class SimulatedProvider:
         if after and not after.isdecimal():
             message = f"{after!r} is not a log cursor; leave it out to read the newest lines"
             raise ProviderError(message, retryable=False)
-        order, since = ("ASC", int(after)) if after else ("DESC", 0)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT id, kind, version, generation, at FROM fleet_simulatedeffect"
-                f" WHERE instance_id = %s AND id > %s ORDER BY id {order} LIMIT %s",  # noqa: S608 (ASC or DESC)
-                [target.instance_id, since, limit],
+                _EFFECTS.format(order="ASC" if after else "DESC"),
+                [target.instance_id, int(after or 0), limit],
             )
             rows = sorted(cursor.fetchall())
         lines = [
@@ -230,7 +228,7 @@ class SimulatedProvider:
     def _order(self, kind: str, orders: Sequence[tuple[Target, str, int]]) -> Outcomes:
         """One effect at most per instance, however often it is named in one call (the first order counts)."""
         unique = {order[0].instance_id: order for order in reversed(orders)}
-        parameters = {
+        parameters: dict[str, Any] = {
             "kind": kind,
             "ids": list(unique),
             "versions": [version for _, version, _ in unique.values()],

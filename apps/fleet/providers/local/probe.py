@@ -126,4 +126,4 @@ def _why(error: Exception) -> str:
         return (
             f"its certificate is not trusted: {str(error).rpartition('failed: ')[2].partition(' (_ssl')[0]}"
         )
-    return f"answers wrongly ({error or type(error).__name__})"
+    return f"answers wrongly ({str(error) or type(error).__name__})"

@@ -138,9 +138,7 @@ class LocalProvider(OneByOne):
         try:
             return exposition.parse(self._prober.get(record.port, "/metrics").raise_for_status().text)
         except httpx.HTTPError as error:
-            message = (
-                f"{target.name} gives no metrics ({error or type(error).__name__}); restart it if that lasts"
-            )
+            message = f"{target.name} gives no metrics ({str(error) or type(error).__name__}); restart it if that lasts"
             raise ProviderUnavailable(message) from error
 
     def diagnostics(self, target: Target) -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""A list is always the same list: search, filters in the URL, order, pages, saved views, CSV."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django_filters import FilterSet
+from django_tables2 import Table
+
+from apps.core.context import acting
+from apps.core.models import SavedView
+
+from .choices import Permission
+from .scoping import holds, visible
+
+PER_PAGE = (25, 50, 100, 200)
+#: Query keys that are not filters.
+OWN_KEYS = ("page", "per_page", "sort", "_export")
+
+
+def render_list(
+    request: HttpRequest,
+    *,
+    page: str,
+    title: str,
+    queryset: QuerySet[Any],
+    table_class: type[Table],
+    filter_class: type[FilterSet],
+    context: dict[str, Any] | None = None,
+    template: str = "list.html",
+) -> HttpResponse:
+    """Render the list named `page` (its URL name) over `queryset`, which must come from `visible`.
+
+    Answers the whole page, its part `#results` to an HTMX request, or the CSV for `?_export=csv`.
+    A bad filter value shows its error beside the field, and no rows.
+    """
+    filterset = filter_class(request.GET, queryset=queryset, request=request)
+    rows = filterset.qs if filterset.is_valid() else queryset.none()
+    if request.GET.get("_export") == "csv":
+        return _export(request, page, rows, table_class)
+    table = table_class(rows, order_by=request.GET.getlist("sort"), request=request)
+    table.paginate(page=_whole(request.GET.get("page"), 1), per_page=_per_page(request), silent=True)
+    full = {
+        "page_name": page,
+        "title": title,
+        "table": table,
+        "filter": filterset,
+        "chips": _chips(filterset),
+        "saved_views": SavedView.objects.filter(Q(owner_id=request.user.pk) | Q(is_shared=True), page=page),
+        "query": request.GET.urlencode(),
+        "total": table.paginator.count,
+        "may_export": holds(request.user, Permission.EXPORT),
+        **(context or {}),
+    }
+    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
+    return render(request, f"{template}#results" if part else template, full)
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 8 else default
+
+
+def _per_page(request: HttpRequest) -> int:
+    wanted = _whole(request.GET.get("per_page"), 50)
+    return wanted if wanted in PER_PAGE else 50
+
+
+def _chips(filterset: FilterSet) -> list[dict[str, str]]:
+    """The active filters in words: name, label, value."""
+    chips = []
+    for name, field in filterset.form.fields.items():
+        values = [value for value in filterset.form.data.getlist(name) if value]
+        if values:
+            words = dict(getattr(field, "choices", None) or [])
+            shown = ", ".join(str(words.get(value, value)) for value in values)
+            chips.append({"name": name, "label": str(field.label or name), "value": shown})
+    return chips
+
+
+class _Echo:
+    """A file that gives back what is written to it, for csv.writer to stream through."""
+
+    def write(self, value: str) -> str:
+        return value
+
+
+def safe_cell(value: Any) -> str:
+    """A value that no spreadsheet takes for a formula (a tenant's name may begin with `=`)."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _export(request: HttpRequest, page: str, rows: QuerySet[Any], table_class: type[Table]) -> HttpResponse:
+    """All rows of the list as CSV, streamed; only those on which the reader holds Export. The export is audited."""
+    if not holds(request.user, Permission.EXPORT):
+        raise PermissionDenied("You need the permission “Export lists”; ask whoever manages access.")
+    table = table_class(visible(request.user, rows, Permission.EXPORT), order_by=request.GET.getlist("sort"))
+    _audit_export(request, page, rows)
+    name = f"{page.replace(':', '-')}-{timezone.now():%Y%m%d-%H%M}.csv"
+    writer = csv.writer(_Echo())
+    values: Iterable[list[Any]] = table.as_values(exclude_columns=("select", "actions"))
+    lines: Iterator[str] = (writer.writerow([safe_cell(cell) for cell in row]) for row in values)
+    return StreamingHttpResponse(
+        lines, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+def _audit_export(request: HttpRequest, page: str, rows: QuerySet[Any]) -> None:
+    from auditlog import get_logentry_model
+
+    entry = get_logentry_model()
+    query = request.GET.urlencode()
+    with transaction.atomic(durable=True), acting(request.user, reason=f"exports {page} as CSV"):
+        entry(
+            content_type=ContentType.objects.get_for_model(rows.model),
+            object_pk="",
+            object_repr=f"export of {page}?{query}"[:500],
+            action=entry.Action.ACCESS,
+            changes={},
+        ).save()
