@@ -69,7 +69,12 @@ def checks() -> list[Check]:
     templates = sorted(str(path) for top in ("templates", "apps") for path in (ROOT / top).rglob("*.html"))
     found = [
         Check("ruff check", [str(BIN / "ruff"), "check", "."], {}, by_exit_code),
-        Check("ruff format", [str(BIN / "ruff"), "format", "--check", "."], {}, by_exit_code),
+        Check(
+            "ruff format",
+            [str(BIN / "ruff"), "format", "--check", "--output-format", "concise", "."],
+            {},
+            by_exit_code,
+        ),
         Check("import-linter", [str(BIN / "lint-imports"), "--no-cache"], {}, by_exit_code),
         Check(
             "check --deploy",
