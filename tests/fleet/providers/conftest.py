@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.db.models import QuerySet
 
 from apps.fleet.providers.base import Observation, Provider, Target
 from apps.fleet.providers.local.provider import LocalProvider
 
+T = TypeVar("T")
 VERSIONS = ("1.0.0", "1.1.0")
 
 
@@ -62,25 +68,77 @@ def local_stage(local: LocalProvider) -> Stage:
     return Stage(local, target)
 
 
+class World:
+    """An account, a region and a cell for simulated instances, and the instances made in it.
+
+    Rows that a provider finds and nobody made: a plain queryset writes them and asks for no actor.
+    """
+
+    def __init__(self) -> None:
+        from apps.accounts.models import Account, Region
+        from apps.fleet.models import Cell
+
+        name = f"world-{uuid4().hex[:12]}"
+        self.account = Account(name=name, cloud="aws")
+        self.region = Region(account=self.account, code="r1")
+        self.cell = Cell(region=self.region, name=name, provider="simulated")
+        self.ids: dict[str, int] = {}
+        for row in (self.account, self.region, self.cell):
+            QuerySet(type(row)).bulk_create([row])
+
+    def target(self, name: str) -> Target:
+        from apps.fleet.models import Instance
+
+        if name not in self.ids:
+            instance = Instance(cell=self.cell, name=f"{self.cell.name}-{name}", wanted_version=VERSIONS[0])
+            self.ids[name] = QuerySet(Instance).bulk_create([instance])[0].pk
+        return Target(self.ids[name], name, self.cell.name, VERSIONS[0], ("acme", "globex"))
+
+    def end(self) -> None:
+        """Remove the rows; only for a world that was committed."""
+        ids = list(self.ids.values())
+        with connection.cursor() as cursor:
+            for table in ("fleet_simulatedeffect", "fleet_simulatedinstance"):
+                cursor.execute(f"DELETE FROM {table} WHERE instance_id = ANY(%s)", [ids])
+            cursor.execute("DELETE FROM fleet_instance WHERE id = ANY(%s)", [ids])
+            cursor.execute("DELETE FROM fleet_cell WHERE id = %s", [self.cell.pk])
+            cursor.execute("DELETE FROM accounts_region WHERE id = %s", [self.region.pk])
+            cursor.execute("DELETE FROM accounts_account WHERE id = %s", [self.account.pk])
+
+
+def elsewhere(*calls: Callable[[], T]) -> list[T]:
+    """What the calls return, each made in a thread of its own: with its own, committing, connection."""
+
+    def made(call: Callable[[], T]) -> T:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(made, call) for call in calls]]
+
+
 @pytest.fixture
-def simulated_stage(transactional_db: None) -> Stage:
-    from apps.accounts.models import Account, Region
-    from apps.fleet.models import Cell, Instance
+def simulated_stage(db: None) -> Stage:
     from apps.fleet.providers.simulated import SimulatedProvider
 
-    account = Account.objects.create(name="account-1")
-    region = Region.objects.create(account=account, name="region-1")
-    cell = Cell.objects.create(region=region, name="cell-1", provider="simulated")
-
-    def target(name: str) -> Target:
-        made, _ = Instance.objects.get_or_create(
-            name=name, defaults={"cell": cell, "wanted_version": VERSIONS[0]}
-        )
-        return Target(made.pk, name, "cell-1", VERSIONS[0], ("acme", "globex"))
-
-    return Stage(SimulatedProvider(), target)
+    return Stage(SimulatedProvider(), World().target)
 
 
-@pytest.fixture(params=["local", "simulated"])
+@pytest.fixture
+def committed(db: None) -> Iterator[Stage]:
+    """Like `simulated_stage`, but seen by other connections; the test changes it by `elsewhere` alone.
+
+    Not by `transactional_db`, which empties every table of the project after each test.
+    """
+    from apps.fleet.providers.simulated import SimulatedProvider
+
+    (world,) = elsewhere(World)
+    yield Stage(SimulatedProvider(), lambda name: elsewhere(lambda: world.target(name))[0])
+    elsewhere(world.end)
+
+
+@pytest.fixture(params=["local", pytest.param("simulated", marks=pytest.mark.django_db)])
 def stage(request: pytest.FixtureRequest) -> Stage:
     return request.getfixturevalue(f"{request.param}_stage")

@@ -80,7 +80,8 @@ def port_taker(port: int) -> str:
     """Who listens on the port, for an error message; empty when that cannot be seen."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp4"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            listens = connection.status == psutil.CONN_LISTEN and bool(connection.laddr)
+            if listens and connection.laddr[1] == port and connection.pid:
                 return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
     return ""
 
