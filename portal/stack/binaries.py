@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -118,22 +119,24 @@ def _reachable_copy(folder: Path, user: RunAs | None) -> Path:
     """`folder`, or a copy of its installation where `user` can run it (a checkout under /root is closed)."""
     if can_reach(folder, user):
         return folder
-    source = folder.parent
-    info = (folder / "postgres").stat()
-    target = OPEN_FOLDER / f"postgresql-{info.st_size:x}-{int(info.st_mtime):x}"
-    if not target.exists():
+    package, fingerprint = folder.parents[1], hashlib.sha256((folder / "postgres").read_bytes()).hexdigest()
+    home = OPEN_FOLDER / f"programs-{fingerprint[:12]}"
+    target = home / folder.relative_to(package.parent)
+    if not home.exists():
         OPEN_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".copy-", dir=OPEN_FOLDER))
-        shutil.copytree(source, draft / "install", symlinks=True)
+        draft.chmod(0o755)
+        # A wheel keeps its shared libraries beside the package, and its programs look for them there.
+        libraries = package.with_name(f"{package.name}.libs")
+        for source in filter(Path.is_dir, (folder.parent, libraries)):
+            shutil.copytree(source, draft / source.relative_to(package.parent), symlinks=True)
         try:
-            os.rename(draft / "install", target)
-        except OSError:
-            if not target.exists():
-                raise
-        shutil.rmtree(draft, ignore_errors=True)
-    if not can_reach(target / folder.name, user):
+            os.rename(draft, home)
+        except OSError:  # another start was quicker
+            shutil.rmtree(draft)
+    if not can_reach(target, user):
         raise StackError(
             f"PostgreSQL must run as '{user.name if user else ''}', who cannot enter {folder} nor {target}. "
             "Move the checkout to a folder that others may enter, or start the portal as an ordinary user."
         )
-    return target / folder.name
+    return target

@@ -187,19 +187,21 @@ class TestAsRoot:
         assert not (tmp_path / "postgres").is_symlink()
         assert not server.data_dir.exists()
 
-    def test_programs_in_a_closed_folder_are_copied_to_an_open_one(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_programs_in_a_closed_folder_run_from_a_copy_in_an_open_one(self, tmp_path: Path) -> None:
         user = binaries.run_as()
         installed = binaries.find_binaries(None)
         assert installed is not None
+        package = installed.folder.parents[1]
         tmp_path.chmod(0o700)
-        (tmp_path / "pg" / "bin").mkdir(parents=True)
-        shutil.copy2(installed.folder / "postgres", tmp_path / "pg" / "bin")
-        copy = binaries._reachable_copy(tmp_path / "pg" / "bin", user)
+        for source in (package, package.with_name(f"{package.name}.libs")):
+            if source.is_dir():
+                shutil.copytree(source, tmp_path / source.name, symlinks=True)
+        with (tmp_path / package.name / "pginstall/bin/postgres").open("ab") as file:
+            file.write(b"\0")  # another fingerprint than one that a portal here may use
+        copy = binaries._reachable_copy(tmp_path / package.name / "pginstall/bin", user)
         try:
-            assert copy != tmp_path / "pg" / "bin"
-            assert binaries.can_reach(copy, user)
-            assert (copy / "postgres").exists()
+            assert not copy.is_relative_to(tmp_path)
+            code, said = cluster.run_program([str(copy / "initdb"), "--version"], user, 20)
+            assert (code, "PostgreSQL" in said) == (0, True), said
         finally:
-            shutil.rmtree(copy.parent)
+            shutil.rmtree(copy.parents[2])
