@@ -104,6 +104,18 @@ SELECT instance_id, state, version, generation, coalesce(ready_at > clock_timest
        crash_on_version <> '' AND crash_on_version = version
   FROM fleet_simulatedinstance WHERE instance_id = ANY(%s::bigint[])"""
 
+# Which rows look otherwise than the portal last wrote down; the health is that of fleet/observing.py: assess.
+_CHANGED = """
+SELECT s.instance_id, s.state, s.version, s.generation, coalesce(s.ready_at > clock_timestamp(), false), s.fault,
+       s.crash_on_version <> '' AND s.crash_on_version = s.version
+  FROM fleet_simulatedinstance s JOIN fleet_instance i ON i.id = s.instance_id
+ WHERE s.version <> i.version OR s.generation <> i.generation
+    OR i.health <> CASE WHEN s.state = 'running' AND s.ready_at > clock_timestamp() THEN 'starting'
+                        WHEN s.state = 'running' AND s.fault = 'unhealthy' THEN 'failing'
+                        WHEN s.state = 'running' THEN 'well'
+                        WHEN i.wanted = 'stopped' THEN 'stopped' ELSE 'failing' END
+ LIMIT %s"""
+
 _EFFECTS = """
 SELECT id, kind, version, generation, at FROM fleet_simulatedeffect
  WHERE instance_id = %s AND id > %s ORDER BY id {order} LIMIT %s"""
@@ -129,6 +141,12 @@ class SimulatedProvider:
             cursor.execute(_OBSERVE, [[target.instance_id for target in targets]])
             rows = {row[0]: row[1:] for row in cursor.fetchall()}
         return {target.instance_id: _observation(rows.get(target.instance_id)) for target in targets}
+
+    def observe_changed(self, *, limit: int) -> dict[int, Observation]:
+        """What became of instances that look otherwise than the portal wrote down; `limit` rows at most."""
+        with connection.cursor() as cursor:
+            cursor.execute(_CHANGED, [limit])
+            return {row[0]: _observation(row[1:]) for row in cursor.fetchall()}
 
     def logs(self, target: Target, *, limit: int = 200, after: str = "") -> LogPage:
         """See `Provider.logs`: the effects that were applied, one line each."""
