@@ -184,5 +184,7 @@ def _built(kind: type[T], content: Mapping[str, Any], path: Path) -> T:
 
 
 def _damaged(path: Path) -> ProviderError:
-    message = f"{path} is damaged; destroy the instance and deploy it again, or restore the file"
-    return ProviderError(message, retryable=False)
+    cure = "destroy the instance and deploy it again"
+    if path.name == "pid.json":  # only it knows the process
+        cure = "end the instance's process by hand and remove the file"
+    return ProviderError(f"{path} is damaged; {cure}", retryable=False)

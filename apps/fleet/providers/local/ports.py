@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import zlib
 from pathlib import Path
 
@@ -43,8 +44,14 @@ def is_free(port: int) -> bool:
 
 
 def require_free(record: Record) -> None:
-    """Raises ProviderError, telling who has the port."""
-    if not is_free(record.port):
+    """Raises ProviderError, telling who has the port.
+
+    Waits up to 2 s: the kernel closes the socket of a killed process a moment after the process counts as ended.
+    """
+    until = time.monotonic() + 2
+    while not (free := is_free(record.port)) and time.monotonic() < until:
+        time.sleep(0.01)
+    if not free:
         who = port_taker(record.port) or "another program"
         raise ProviderError(
             f"port {record.port} of {record.name} is taken by {who}; "

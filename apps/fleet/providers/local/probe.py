@@ -61,7 +61,8 @@ class Prober:
     def _silent(self, record: Record, boot: Boot, error: Exception) -> Observation:
         if is_suspended(boot.pid):
             return _seen(record, boot, detail=f"process {boot.pid} is suspended (SIGSTOP); restart it")
-        if isinstance(error, httpx.ConnectError) and time.time() - boot.started < STARTING_SECONDS:
+        refused = isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
+        if refused and time.time() - boot.started < STARTING_SECONDS:
             return _seen(record, boot, starting=True, detail="starting")
         return _seen(record, boot, detail=f"process {boot.pid} runs and {_why(error)}")
 

@@ -80,8 +80,8 @@ def port_taker(port: int) -> str:
     """Who listens on the port, for an error message; empty when that cannot be seen."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp4"):
-            listens = connection.status == psutil.CONN_LISTEN and bool(connection.laddr)
-            if listens and connection.laddr[1] == port and connection.pid:
+            here = getattr(connection.laddr, "port", 0) == port and connection.status == psutil.CONN_LISTEN
+            if here and connection.pid:
                 return f"{psutil.Process(connection.pid).name()}, process {connection.pid}"
     return ""
 
@@ -118,9 +118,7 @@ def described(boot: Boot) -> dict[str, str]:
                 f"threads {process.num_threads()}, file descriptors {process.num_fds()}",
             ]
             files = [f"{file.fd} {file.path}" for file in process.open_files()]
-            sockets = [
-                f"{c.fd} {c.laddr} {c.raddr or ''} {c.status}" for c in process.net_connections("inet")
-            ]
+            sockets = [f"{c.fd} {c.laddr} {c.raddr} {c.status}" for c in process.net_connections("inet")]
         return {"process": "\n".join(state), "open files": "\n".join(files + sockets)}
     except psutil.Error as error:
         return {"process": f"process {boot.pid} cannot be inspected: {error}", "open files": ""}

@@ -194,7 +194,7 @@ class LocalProvider(OneByOne):
 
     def destroy(self, target: Target) -> None:
         """See `Provider.destroy`."""
-        with self._held(target.name) as held:
+        with self._held(target.name, ending=True) as held:
             self._end(held)
             with explained(f"removing {target.name}"):
                 # The record first: without it the instance is missing, however far the rest comes.
@@ -222,11 +222,17 @@ class LocalProvider(OneByOne):
         return self.root / "instances" / checked_name(target.name, "an instance")
 
     @contextmanager
-    def _held(self, name: str) -> Iterator[Held]:
-        """The instance under its lock, read after the lock was got."""
+    def _held(self, name: str, *, ending: bool = False) -> Iterator[Held]:
+        """The instance under its lock, read after the lock was got. For `ending` it, a damaged record will do."""
         directory = self.root / "instances" / checked_name(name, "an instance")
         with explained(f"changing {name}"), locked(self.root / "locks" / f"{name}.lock") as lock:
-            yield Held(directory, read_record(directory), read_boot(directory), lock)
+            try:
+                record = read_record(directory)
+            except ProviderError:
+                if not ending:
+                    raise
+                record = None
+            yield Held(directory, record, read_boot(directory), lock)
 
     def _record(self, held: Held, target: Target) -> Record:
         if held.record is not None:
@@ -272,7 +278,7 @@ class LocalProvider(OneByOne):
             return Observation("missing", False, "", 0, detail=str(error))
 
     def _park(self, name: str) -> None:
-        with self._held(name) as held:
+        with self._held(name, ending=True) as held:
             if held.record is not None:
                 self._save(held, replace(held.record, parked=True))
             self._end(held)
