@@ -16,7 +16,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def main() -> int:
-    """Migrate when something is unapplied, bootstrap, and print a sign-in link as `{"link": "/..."}`."""
+    """Migrate when something is unapplied, bootstrap, and print a sign-in link as `{"link": "/..."}`, or `{"away": reason}`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     answer = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
@@ -27,7 +27,8 @@ def main() -> int:
         try:
             link = _prepare()
         except OperationalError as error:
-            sys.stderr.write(f"{str(error).strip()}\n")
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            answer.write(json.dumps({"away": reason}) + "\n")
             return TRY_AGAIN
     answer.write(json.dumps({"link": link}) + "\n")
     return 0

@@ -136,7 +136,7 @@ class Portal:
         """Schema and seed. While the database is away this says so and tries again. None when asked to stop."""
         tries = 0
         while not self.stopping.is_set():
-            code, answer, said = self._run_prepare()
+            code, answer = self._run_prepare()
             if code == 0:
                 return str(json.loads(answer)["link"])
             if self.stopping.is_set():
@@ -148,14 +148,14 @@ class Portal:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             tries += 1
             self._say(
-                f"The database at {where(self.environment['DATABASE_URL'])} does not answer: {said}. "
+                f"The database at {where(self.environment['DATABASE_URL'])} is away: {json.loads(answer)['away']}. "
                 f"Check that it runs and that DATABASE_URL is right. The next try is in {pause:.0f} s."
             )
             self._tend_database()
             self.stopping.wait(pause)
         return None
 
-    def _run_prepare(self) -> tuple[int, str, str]:
+    def _run_prepare(self) -> tuple[int, str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "portal.stack.prepare"],
             stdin=subprocess.DEVNULL,
@@ -169,13 +169,11 @@ class Portal:
         )
         self._preparing = process
         assert process.stdout is not None and process.stderr is not None
-        last = ""
         for line in process.stderr:
-            last = line.strip() or last
             self.voice.say("prepare", line.rstrip())
         answer = process.stdout.read()
         self._preparing = None
-        return process.wait(), answer, last
+        return process.wait(), answer
 
     def _start_children(self) -> None:
         for name, command in commands(self.port).items():
