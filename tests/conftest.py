@@ -4,7 +4,8 @@ The cluster is made by the pytest process that a person started (under xdist: th
 temporary folder and on a free port, so that any number of runs may go on beside each other. Workers of xdist
 inherit DATABASE_URL from the environment and get a database each by pytest-django's suffix.
 
-This file is imported before pytest-django loads the settings: the environment is set at import.
+pytest-django loads settings that an ini file names before it comes here, so pyproject.toml names none: this file
+sets the environment first and Django up after it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import django
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -47,6 +49,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 os.environ.setdefault("SECRET_KEY", "test-key-that-protects-nothing-but-is-long-enough-for-the-checks")
 if "DATABASE_URL" not in os.environ and not IS_XDIST_WORKER:
     _start_cluster()
+django.setup()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
