@@ -24,13 +24,13 @@ from portal.stack.errors import DiskFull, PortTaken, StackError
 from portal.stack.postgres import EmbeddedPostgres
 from portal.stack.prepare import TRY_AGAIN
 from portal.stack.state import ROOT, State, port_is_free, write_private
-from portal.stack.supervisor import Child, Supervisor, Voice, end_orphans, recall, remember
+from portal.stack.supervisor import Supervisor, Voice, end_orphans, recall, remember
 
 HOST = "127.0.0.1"
 CHILDREN = ("web", "worker", "scheduler")
 FIRST_PORT, PORTS_TO_TRY = 8000, 100
 PAUSES = (1.0, 2.0, 5.0, 10.0)  # seconds between tries while the database is away
-HEALTH_PATIENCE = 60.0
+HEAD_START, HEALTH_PATIENCE = 10.0, 60.0  # seconds that the web may take to answer
 
 
 class Portal:
@@ -176,25 +176,26 @@ class Portal:
         return process.wait(), answer
 
     def _start_children(self) -> None:
-        for name, command in commands(self.port).items():
+        """The web first, so that it has the cores to itself until it answers; then the others."""
+        orders = commands(self.port)
+        self.supervisor.add("web", orders.pop("web"), self.environment)
+        self._wait_until_healthy(HEAD_START)
+        for name, command in orders.items():
             self.supervisor.add(name, command, self.environment)
 
     def _announce(self, link: str) -> None:
         """Wait until the web answers, then say where, in one line."""
-        web = self.supervisor.children[0]
-        if not self._wait_until_healthy(web):
+        if not self._wait_until_healthy(HEALTH_PATIENCE):
             if not self.stopping.is_set():
-                self._say(
-                    f"The web does not answer at {self.address} yet. Look at {self.state.logs / 'web.log'}"
-                )
+                self._say(f"The web does not answer at {self.address} yet: see {self.state.logs / 'web.log'}")
             return
-        write_private(
-            self.state.run / "portal.json", json.dumps({"pid": os.getpid(), "address": self.address})
-        )
+        seen = json.dumps({"pid": os.getpid(), "address": self.address})
+        write_private(self.state.run / "portal.json", seen)
         print(f"\n  Daytwo runs at {self.address} — sign in once with {self.address}{link}\n", flush=True)
 
-    def _wait_until_healthy(self, web: Child) -> bool:
-        deadline = time.monotonic() + HEALTH_PATIENCE
+    def _wait_until_healthy(self, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        web = self.supervisor.children[0]
         while time.monotonic() < deadline and not self.stopping.is_set():
             self.supervisor.tend(self.environment)
             if web.is_running and answers(f"{self.address}/healthz"):
