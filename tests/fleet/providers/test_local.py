@@ -396,6 +396,24 @@ class TestTrouble:
         seen = local_stage.well(target)
         assert (seen.endpoint, seen.generation) == (endpoint, 2)
 
+    def test_a_port_that_becomes_free_within_a_moment_is_waited_for(
+        self, local: LocalProvider, local_stage: Stage
+    ) -> None:
+        """As after a kill: the kernel closes the socket when the process already counts as gone."""
+        target = local_stage.deployed()
+        port = int(local.observe(target).endpoint.rpartition(":")[2])
+        local.stop(target)
+        with ThreadPoolExecutor(1) as pool, socket.socket() as taker:
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taker.bind(("127.0.0.1", port))
+            taker.listen()
+            started = pool.submit(local.start, target)
+            time.sleep(0.3)
+            assert not started.done()
+            taker.close()
+            started.result()
+        assert local_stage.well(target).generation == 2
+
     def test_no_space(self) -> None:
         with (
             pytest.raises(ProviderUnavailable, match="no space left at /x; free disk space"),

@@ -6,9 +6,12 @@ from functools import partial
 
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 
-from apps.fleet.models import SimulatedEffect, SimulatedInstance
+from apps.fleet.models import Instance, SimulatedEffect, SimulatedInstance
+from apps.fleet.observing import assess
 from apps.fleet.providers.base import ProviderError, Target
+from apps.fleet.providers.simulated import SimulatedProvider
 
 from .conftest import Stage, elsewhere
 
@@ -110,6 +113,42 @@ class TestSetWise:
         target = simulated_stage.target("inst-1")
         simulated_stage.provider.apply_many([(target, "1.0.0"), (target, "1.1.0")])
         assert effects(target) == [("apply", "1.0.0", 1)]
+
+
+@pytest.mark.django_db
+class TestWhatChanged:
+    """`observe_changed` gives exactly the rows that the portal has written down otherwise."""
+
+    def test_nothing_once_it_is_written_down_and_again_after_a_change(self, simulated_stage: Stage) -> None:
+        provider = SimulatedProvider()
+        still, moved = simulated_stage.target("inst-1"), simulated_stage.target("inst-2")
+        provider.apply_many([(still, "1.0.0"), (moved, "1.0.0")])
+        ours = {still.instance_id, moved.instance_id}
+        assert ours <= provider.observe_changed(limit=100).keys()
+        kept = {"version": "1.0.0", "generation": 1, "health": "well"}
+        QuerySet(Instance).filter(pk__in=ours).update(**kept)
+        assert not ours & provider.observe_changed(limit=100).keys()
+        provider.stop(moved)
+        seen = provider.observe_changed(limit=100)
+        assert seen[moved.instance_id].state == "stopped"
+        assert still.instance_id not in seen
+
+    @pytest.mark.parametrize("fault", ["none", "slow", "hang", "unhealthy"])
+    @pytest.mark.parametrize("wanted", ["running", "stopped"])
+    @pytest.mark.parametrize("call", ["apply", "stop", "destroy"])
+    def test_its_idea_of_health_is_that_of_the_portal(
+        self, simulated_stage: Stage, fault: str, wanted: str, call: str
+    ) -> None:
+        provider, target = SimulatedProvider(), simulated_stage.deployed()
+        order(target, fault=fault, fault_value=60)
+        provider.apply(target, version="1.1.0")
+        if call != "apply":
+            getattr(provider, call)(target)
+        seen = provider.observe(target)
+        health = assess(seen, wanted=wanted).health
+        kept = {"version": seen.version, "generation": seen.generation, "health": health, "wanted": wanted}
+        QuerySet(Instance).filter(pk=target.instance_id).update(**kept)
+        assert target.instance_id not in provider.observe_changed(limit=100)
 
 
 @pytest.mark.django_db
