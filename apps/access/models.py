@@ -5,7 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
-from apps.core.models import BaseModel
+from apps.core.models import BaseModel, Recorded
 from apps.core.querysets import RecordedQuerySet
 
 from .choices import Permission, ScopeKind, UserKind
@@ -15,7 +15,7 @@ class RecordedUserManager(UserManager.from_queryset(RecordedQuerySet)):  # type:
     """Django's user manager over a queryset whose bulk writes are recorded."""
 
 
-class User(AbstractUser):
+class User(Recorded, AbstractUser):  # type: ignore[misc]
     """A person, or a named part of the system that acts by itself."""
 
     kind = models.CharField(max_length=8, choices=UserKind.choices, default=UserKind.PERSON)

@@ -3,14 +3,33 @@
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, router, transaction
 from django.utils import timezone
 
 from .choices import Tone
 from .querysets import RecordedQuerySet
 
 
-class BaseModel(models.Model):
+class Recorded(models.Model):
+    """A row and its audit entry are written together or not at all, by whichever manager.
+
+    Django sends `post_save` after the row's own statement is committed, and `pre_save` before it: without a
+    transaction around both, a row could stand without its entry, or an entry without its row.
+    """
+
+    objects = RecordedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using, savepoint=False):
+            super().save(*args, **kwargs)
+
+
+class BaseModel(Recorded):
     """Base of every model of ours: recorded in the audit trail, with the two times everybody asks for.
 
     AUDIT_EXCLUDE names the columns whose changes are no news (observed state, leases).
@@ -22,8 +41,6 @@ class BaseModel(models.Model):
 
     AUDIT_EXCLUDE: ClassVar[tuple[str, ...]] = ("updated_at", "created_at")
     AUDIT_EXEMPT: ClassVar[str] = ""
-
-    objects = RecordedQuerySet.as_manager()
 
     class Meta:
         abstract = True

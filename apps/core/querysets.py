@@ -24,11 +24,11 @@ def is_recorded(model: type[models.Model]) -> bool:
 
 
 def recorded_fields(model: type[models.Model], names: Iterable[str] | None = None) -> list[str]:
-    """Attribute names of the model's columns that the trail keeps, of `names` or of all."""
+    """Names of the model's columns that the trail keeps, of `names` or of all; those that auditlog's own diff has."""
     excluded = set(getattr(model, "AUDIT_EXCLUDE", ()))
     wanted = None if names is None else set(names)
     return [
-        field.attname
+        field.name
         for field in model._meta.concrete_fields
         if not field.primary_key
         and field.name not in excluded
@@ -41,7 +41,7 @@ def as_text(value: Any) -> str:
     return "None" if value is None else str(value)
 
 
-def write_entries(model: type[models.Model], action: int, rows: Sequence[tuple[int, str, dict[str, list[str]]]]) -> None:
+def write_entries(model: type[models.Model], action: int, rows: Sequence[tuple[int, str, dict[str, Any]]]) -> None:
     """Write one audit entry for each `(pk, label, changes)` in as few statements as there are batches."""
     if not rows:
         return
@@ -127,12 +127,12 @@ def record_created(objs: Sequence[models.Model]) -> None:
     if not objs:
         return
     model = type(objs[0])
-    names = recorded_fields(model)
+    columns = {name: model._meta.get_field(name).attname for name in recorded_fields(model)}
     write_entries(
         model,
         CREATE,
         [
-            (obj.pk, str(obj), {n: ["None", as_text(v)] for n in names if (v := getattr(obj, n)) not in (None, "", {}, [])})
+            (obj.pk, str(obj), {n: ["None", as_text(v)] for n, c in columns.items() if (v := getattr(obj, c)) not in (None, "", {}, [])})
             for obj in objs
         ],
     )
