@@ -80,3 +80,11 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
     yield server
     server.destroy()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_system_actors() -> None:
+    """The process remembers its system actors' ids; a flushed test database does not."""
+    from apps.access import services
+
+    services._system.clear()

@@ -44,27 +44,27 @@ CLAIM = f"""
 WITH due AS (
     SELECT o.id, o.state = 'running' AS taken_over, o.started_at IS NULL AS first_start
     FROM operations_operation o
-    WHERE (o.state = 'pending' AND o.run_after <= now()
+    WHERE (o.state = 'pending' AND o.run_after <= statement_timestamp()
            AND (NOT o.is_changing OR NOT EXISTS (
                SELECT 1 FROM operations_operation p
                WHERE p.target_type = o.target_type AND p.target_id = o.target_id AND p.is_changing AND p.id <> o.id
                  AND p.state IN ('pending', 'running')
                  AND (p.state = 'running'
                       OR (p.started_at IS NOT NULL AND o.started_at IS NULL)
-                      OR (p.run_after <= now() AND p.id < o.id
+                      OR (p.run_after <= statement_timestamp() AND p.id < o.id
                           AND (p.started_at IS NULL) = (o.started_at IS NULL))))))
-       OR (o.state = 'running' AND o.lease_until < now())
+       OR (o.state = 'running' AND o.lease_until < statement_timestamp())
     ORDER BY o.run_after, o.id
     LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
 )
 UPDATE operations_operation o
 SET state = 'running', fence = o.fence + 1, lease_owner = %(owner)s,
-    lease_until = now() + make_interval(secs => %(lease)s),
-    started_at = coalesce(o.started_at, now()),
-    step_started_at = CASE WHEN due.taken_over THEN o.step_started_at ELSE now() END,
+    lease_until = statement_timestamp() + make_interval(secs => %(lease)s),
+    started_at = coalesce(o.started_at, statement_timestamp()),
+    step_started_at = CASE WHEN due.taken_over THEN o.step_started_at ELSE statement_timestamp() END,
     lost = o.lost + due.taken_over::int,
-    updated_at = now()
+    updated_at = statement_timestamp()
 FROM due WHERE o.id = due.id
 RETURNING {", ".join("o." + column for column in COLUMNS)}, due.taken_over, due.first_start, o.lost
 """  # noqa: S608 - the columns are constants of this module
@@ -116,7 +116,7 @@ def renew(works: Sequence[tuple[int, int]]) -> set[int]:
         return set()
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE operations_operation o SET lease_until = now() + make_interval(secs => %s) "
+            "UPDATE operations_operation o SET lease_until = statement_timestamp() + make_interval(secs => %s) "
             "FROM unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) "
             "WHERE o.id = held.id AND o.fence = held.fence AND o.state = 'running' RETURNING o.id",
             [settings.OPERATIONS_LEASE_SECONDS, [w[0] for w in works], [w[1] for w in works]],
@@ -130,7 +130,7 @@ def release(works: Sequence[Work]) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE operations_operation o SET lease_until = now() - interval '1 second' "
+            "UPDATE operations_operation o SET lease_until = statement_timestamp() - interval '1 second' "
             "FROM unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) "
             "WHERE o.id = held.id AND o.fence = held.fence AND o.state = 'running'",
             [[w.id for w in works], [w.fence for w in works]],
@@ -286,12 +286,12 @@ ADVANCE = """
 UPDATE operations_operation o
 SET state = v.state, step = v.step, is_undoing = v.is_undoing, attempts = v.attempts,
     retries = o.retries + v.retried::int, notes = o.notes || v.notes, failure = v.failure, error = v.error,
-    run_after = CASE WHEN v.state = 'pending' THEN now() + make_interval(secs => v.wait) ELSE o.run_after END,
-    step_started_at = CASE WHEN v.new_step THEN now() ELSE o.step_started_at END,
-    lease_until = CASE WHEN v.state = 'running' THEN now() + make_interval(secs => %(lease)s) END,
+    run_after = CASE WHEN v.state = 'pending' THEN statement_timestamp() + make_interval(secs => v.wait) ELSE o.run_after END,
+    step_started_at = CASE WHEN v.new_step THEN statement_timestamp() ELSE o.step_started_at END,
+    lease_until = CASE WHEN v.state = 'running' THEN statement_timestamp() + make_interval(secs => %(lease)s) END,
     lease_owner = CASE WHEN v.state = 'running' THEN o.lease_owner ELSE '' END,
-    finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'cancelled') THEN now() END,
-    updated_at = now()
+    finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'cancelled') THEN statement_timestamp() END,
+    updated_at = statement_timestamp()
 FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(steps)s::int[], %(undoing)s::bool[], %(attempts)s::int[],
             %(retried)s::bool[], %(notes)s::jsonb[], %(failures)s::text[], %(errors)s::text[], %(waits)s::float8[],
             %(new_steps)s::bool[])
@@ -302,7 +302,7 @@ WHERE o.id = v.id
 STEPS = """
 INSERT INTO operations_step (operation_id, position, is_undo, name, state, tries, started_at, finished_at, detail)
 SELECT v.operation_id, v.position, v.is_undo, v.name, v.state, v.tries, v.started_at,
-       CASE WHEN v.state <> 'running' THEN now() END, v.detail
+       CASE WHEN v.state <> 'running' THEN statement_timestamp() END, v.detail
 FROM unnest(%(ids)s::bigint[], %(positions)s::int[], %(undoing)s::bool[], %(names)s::text[], %(states)s::text[],
             %(tries)s::int[], %(started)s::timestamptz[], %(details)s::text[])
      AS v(operation_id, position, is_undo, name, state, tries, started_at, detail)
