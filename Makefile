@@ -59,12 +59,12 @@ $(BIN)/python:
 
 $(VENV)/.local-stamp: requirements/local.txt | $(BIN)/python
 	@echo "Installing what the portal runs on (requirements/local.txt) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/local.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/local.txt
 	@touch $@
 
 $(VENV)/.dev-stamp: requirements/dev.txt $(VENV)/.local-stamp | $(BIN)/python
 	@echo "Installing what tests and linters need (requirements/dev.txt) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
 browser: venv-dev
