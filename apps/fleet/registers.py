@@ -3,8 +3,8 @@
 from apps.core import navigation
 from apps.operations import kinds, ticks
 
+from . import account_sections, scopes, tenant_sections
 from . import kinds as fleet_kinds
-from . import scopes
 from .models import Instance
 from .targets import describe
 
@@ -12,6 +12,8 @@ from .targets import describe
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
+    tenant_sections.register()
+    account_sections.register()
     kinds.register_target(kinds.TargetType("instance", Instance, describe, "instance_id", "fleet:instance"))
     for kind in fleet_kinds.ALL:
         kinds.register_kind(kind)

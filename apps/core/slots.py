@@ -1,0 +1,26 @@
+"""A place on a page that a floor above fills: the app below offers it, the app above registers a function."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+Fill = Callable[[Any, Collection[int]], Mapping[int, T]]
+
+
+class Slot(Generic[T]):
+    """One fact by id. Called as `slot(user, ids)`; ids that nothing is known of are left out.
+
+    The function answers for all ids at once, so that a list costs the same queries whatever its length,
+    and tells only what `user` may see. An empty slot, or no ids, costs nothing and answers nothing.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._fill: Fill[T] | None = None
+
+    def register(self, fill: Fill[T]) -> None:
+        """Fill it; the last one stands."""
+        self._fill = fill
+
+    def __call__(self, user: Any, ids: Collection[int]) -> Mapping[int, T]:
+        return self._fill(user, ids) if self._fill is not None and ids else {}

@@ -1,0 +1,75 @@
+"""What a tenant's pages show that floors above know: they fill these slots from their `registers.py`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from apps.core.slots import Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a tenant fares, in one word: the worst of what serves it. `wrong`: how many of its `instances` fail."""
+
+    health: str
+    label: str
+    instances: int
+    wrong: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One instance that serves a tenant, as its page shows it."""
+
+    instance_id: int
+    name: str
+    url: str
+    kind: str
+    health: str
+    health_label: str
+    detail: str
+    health_since: datetime
+    version: str
+    wanted_version: str
+    since: datetime
+    cell: str
+    cell_url: str
+    account: str
+    account_url: str
+    region: str
+    is_shared: bool = False
+    locked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A scope that covers a tenant without being its own: `kind` and `object_id` as in `access.Scope`."""
+
+    kind: str
+    object_id: int
+    label: str
+
+
+#: By tenant id. What nothing serves is left out.
+standings: Slot[Standing] = Slot("how a tenant fares")
+#: By tenant id: what serves it, wrong ones first.
+placements: Slot[Sequence[Served]] = Slot("the instances that serve a tenant")
+#: By tenant id: the accounts and cells whose holders reach it, whoever reads.
+covers: Slot[Sequence[Cover]] = Slot("scopes that cover a tenant")
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """A filter of the list by what a floor above knows: values with their words, and the rows of one value."""
+
+    label: str
+    choices: Callable[[Any], Sequence[tuple[str, str]]]
+    within: Callable[[Any, str], Q]
+
+
+#: By the filter's name in the address.
+narrowings: dict[str, Narrowing] = {}
