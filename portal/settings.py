@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "guardian",
     "auditlog",
     "dramatiq_postgres.django",
+    "portal.apps.PortalConfig",
     "allauth",
     "allauth.account",
     "allauth.mfa",

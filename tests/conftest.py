@@ -46,6 +46,7 @@ def _remove_cluster(server: EmbeddedPostgres, folder: Path, owner: int) -> None:
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+os.environ.setdefault("DRAMATIQ_BROKER_URL", "stub://")  # tests that want a queue start one of their own
 os.environ.setdefault("SECRET_KEY", "test-key-that-protects-nothing-but-is-long-enough-for-the-checks")
 if "DATABASE_URL" not in os.environ and not IS_XDIST_WORKER:
     _start_cluster()
