@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -160,6 +162,17 @@ class TestProcess:
         assert local_stage.well(target).generation == 2
         boots = [line for line in local.logs(target).lines if line.message.startswith("started")]
         assert len(boots) == 2
+
+    def test_it_ends_when_its_directory_is_removed(self, local: LocalProvider, local_stage: Stage) -> None:
+        target = replace(local_stage.target("inst-1"), config={"home_seconds": 0.1})
+        local.apply(target, version="1.0.0")
+        local_stage.well(target)
+        boot = boot_of(local, target)
+        shutil.rmtree(local.root / "instances" / "inst-1")
+        deadline = time.monotonic() + 5
+        while boot.alive():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def test_stop_all_and_resume_all_bring_back_the_same_ones(
         self, local: LocalProvider, local_stage: Stage

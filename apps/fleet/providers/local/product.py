@@ -215,13 +215,20 @@ class Product(ThreadingHTTPServer):
             Handler(secure, client_address, self)
 
     def serve(self) -> None:
-        """Until `end` is written to. `serve_forever` would wake twice a second to see whether to stop."""
+        """Until `end` is written to. `serve_forever` would wake twice a second to see whether to stop.
+
+        Ends by itself when its directory is gone, seen in a quiet moment: nobody could ever stop it otherwise.
+        """
+        home_seconds = float(self.instance.get("config", {}).get("home_seconds", 15))
         with selectors.DefaultSelector() as selector:
             selector.register(self.socket, selectors.EVENT_READ)
             selector.register(self.ending, selectors.EVENT_READ)
             while True:
-                if any(key.fd == self.ending for key, _ in selector.select()):
+                ready = [key.fd for key, _ in selector.select(home_seconds)]
+                if self.ending in ready or (not ready and not os.path.exists(self.instance_file)):
                     return
+                if not ready:
+                    continue
                 with contextlib.suppress(OSError):
                     self.process_request(*self.get_request())
 
