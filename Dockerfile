@@ -27,7 +27,6 @@ WORKDIR /app
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
-# 127.0.0.1 is not among ALLOWED_HOSTS of a production portal, so /healthz must not look at the host's name.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+  CMD ["python", "-m", "portal.stack.healthcheck"]
 CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--blocking-threads", "8", "--no-ws", "--respawn-failed-workers", "portal.wsgi:application"]

@@ -90,6 +90,10 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="daytwo-up-"))
     path.chmod(0o755)
     yield path
+    # Whatever a failure left behind: everything of this portal has its folder on the command line.
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(path) in part for part in process.info["cmdline"] or []):
+            process.kill()
     shutil.rmtree(path, ignore_errors=True)
 
 
