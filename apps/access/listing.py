@@ -16,6 +16,7 @@ from django_tables2 import Table
 
 from apps.core.context import acting
 from apps.core.models import SavedView
+from apps.core.paging import EstimatingPaginator
 
 from .choices import Permission
 from .scoping import holds, visible
@@ -46,7 +47,8 @@ def render_list(
     if request.GET.get("_export") == "csv":
         return _export(request, page, rows, table_class)
     table = table_class(rows, order_by=request.GET.getlist("sort"), request=request)
-    table.paginate(page=_whole(request.GET.get("page"), 1), per_page=_per_page(request), silent=True)
+    table.paginator = EstimatingPaginator(table.rows, _per_page(request))
+    table.page = table.paginator.get_page(_whole(request.GET.get("page"), 1))
     full = {
         "page_name": page,
         "title": title,

@@ -3,9 +3,9 @@
 from django.db.models import Q
 
 from apps.access import scoping
-from apps.core import navigation
+from apps.core import navigation, palette
 
-from . import guard_rails
+from . import guard_rails, search
 from .models import Batch, Operation, Schedule
 
 
@@ -18,8 +18,16 @@ def register() -> None:
     """Called once, from apps.py."""
     scoping.register(Operation, operations_within)
     scoping.register(
-        Batch, lambda scopes: Q(pk__in=Operation.objects.filter(operations_within(scopes), batch__isnull=False).values("batch_id"))
+        Batch,
+        lambda scopes: Q(
+            pk__in=Operation.objects.filter(operations_within(scopes), batch__isnull=False).values("batch_id")
+        ),
     )
+    # Who sees everything sees all schedules; others their own: see `queries.schedules_of`.
     scoping.register(Schedule, lambda scopes: Q(pk__in=[]))
     guard_rails.register("locked", guard_rails.locked_targets)
-    navigation.register(navigation.NavItem("Operations", "operations:list", group="Change", order=20, key="o"))
+    navigation.register(
+        navigation.NavItem("Operations", "operations:list", group="Change", order=20, key="o")
+    )
+    navigation.register_bar(search.bar_parts)
+    palette.register("operations", search.find_operations)

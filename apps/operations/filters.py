@@ -1,0 +1,67 @@
+"""How the list of operations is narrowed. What is not text is served by an index."""
+
+from datetime import date, datetime, time, timedelta
+
+import django_filters as filters
+from django import forms
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from .choices import State
+from .kinds import kinds
+from .models import Operation
+
+
+def kind_choices() -> list[tuple[str, str]]:
+    """The kinds there are, for a chooser."""
+    return sorted(((kind.name, kind.label) for kind in kinds()), key=lambda pair: pair[1])
+
+
+def _midnight(day: date) -> datetime:
+    """When a day begins in the reader's zone."""
+    return timezone.make_aware(datetime.combine(day, time.min))
+
+
+def number_in(text: str) -> int | None:
+    """The operation's number in “81207”, “#81207” or “81,207”, or None."""
+    digits = text.strip().lstrip("#").replace(",", "")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+
+
+class OperationFilter(filters.FilterSet):
+    """What, in which state, asked for by whom, when."""
+
+    q = filters.CharFilter(
+        label="Find",
+        method="by_text",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Target, reason or number"}),
+    )
+    state = filters.ChoiceFilter(label="State", choices=State.choices, empty_label="any")
+    kind = filters.ChoiceFilter(label="Kind", choices=kind_choices, empty_label="any")
+    mine = filters.ChoiceFilter(
+        label="Asked for by", method="by_mine", choices=[("1", "me")], empty_label="anybody"
+    )
+    actor = filters.CharFilter(label="User name", field_name="actor__username", lookup_expr="iexact")
+    since = filters.DateFilter(
+        label="From", method="by_since", widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = filters.DateFilter(label="To", method="by_until", widget=forms.DateInput(attrs={"type": "date"}))
+    batch = filters.UUIDFilter(label="Batch", field_name="batch_id", widget=forms.HiddenInput)
+
+    class Meta:
+        model = Operation
+        fields: list[str] = []
+
+    def by_text(self, rows: QuerySet[Operation], name: str, value: str) -> QuerySet[Operation]:
+        wanted = Q(target_label__icontains=value.strip()) | Q(reason__icontains=value.strip())
+        number = number_in(value)
+        return rows.filter(wanted if number is None else wanted | Q(pk=number))
+
+    def by_mine(self, rows: QuerySet[Operation], name: str, value: str) -> QuerySet[Operation]:
+        return rows.filter(actor_id=self.request.user.pk)
+
+    def by_since(self, rows: QuerySet[Operation], name: str, value: date) -> QuerySet[Operation]:
+        return rows.filter(created_at__gte=_midnight(value))
+
+    def by_until(self, rows: QuerySet[Operation], name: str, value: date) -> QuerySet[Operation]:
+        return rows.filter(created_at__lt=_midnight(value + timedelta(days=1)))

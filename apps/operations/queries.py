@@ -1,0 +1,293 @@
+"""What the operations' pages read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from auditlog import get_logentry_model
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Count, Q, QuerySet
+from django.shortcuts import get_object_or_404
+from django.urls import NoReverseMatch, reverse
+
+from apps.access.choices import Permission
+from apps.access.scoping import allowed, scopes_of, visible
+from apps.core.models import Event
+
+from . import batches, kinds, planning, services
+from .choices import ENDED, OPEN, State, StepState
+from .models import Batch, Operation, Schedule
+from .models import Step as StepRow
+
+#: Rows of a timeline or trail that a page shows; an operation writes a dozen.
+MAX_ROWS = 200
+
+
+def kind_label(name: str) -> str:
+    """A kind's name for people; its bare name when no app registers it (any more)."""
+    try:
+        return kinds.find_kind(name).label
+    except LookupError:
+        return name
+
+
+def target_url(target_type: str, target_id: int) -> str:
+    """The page of a target, or "" where it has none."""
+    try:
+        return reverse(kinds.find_target(target_type).url_name, args=[target_id])
+    except (LookupError, NoReverseMatch):
+        return ""
+
+
+def list_url() -> str:
+    """The list of all operations."""
+    return reverse("operations:list")
+
+
+def step_count(operation: Operation) -> int:
+    """How many steps the operation has on the way it is on."""
+    try:
+        return len(kinds.find_kind(operation.kind).steps_of(operation.is_undoing))
+    except LookupError:
+        return operation.step + 1
+
+
+def listed(user: Any) -> QuerySet[Operation]:
+    """The operations a user sees, newest first, with what a line of a list shows."""
+    return visible(user, Operation.objects.select_related("actor", "batch").defer("notes")).order_by("-id")
+
+
+# --- One operation -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StepLine:
+    """One step as the page shows it. `state` is a StepState, or "to come", "skipped"."""
+
+    name: str
+    state: str
+    row: StepRow | None = None
+
+
+@dataclass(slots=True)
+class OperationPage:
+    """All that the page of one operation shows."""
+
+    operation: Operation
+    kind_label: str
+    target_url: str
+    steps: list[StepLine]
+    way_back: list[StepLine]
+    waits_for: Operation | None
+    may_cancel: bool
+    may_approve: bool
+    why_not_approve: str
+    approval_lines: list[str]
+    events: list[Event]
+    audit: list[Any] = field(default_factory=list)
+    sees_audit: bool = False
+
+
+def operation_page(user: Any, pk: int) -> OperationPage:
+    """The page of one operation; Http404 for one that `user` cannot see."""
+    rows = Operation.objects.select_related("actor", "batch", "approved_by", "cancel_requested_by")
+    operation = get_object_or_404(visible(user, rows), pk=pk)
+    steps, way_back = step_lines(operation)
+    may_approve, why_not = approval_of(operation, user)
+    sees_audit = allowed(user, Permission.SEE_AUDIT, operation)
+    return OperationPage(
+        operation=operation,
+        kind_label=kind_label(operation.kind),
+        target_url=target_url(operation.target_type, operation.target_id),
+        steps=steps,
+        way_back=way_back,
+        waits_for=services.waits_for(operation),
+        may_cancel=services.may_cancel(operation, user),
+        may_approve=may_approve,
+        why_not_approve=why_not,
+        approval_lines=preview_of(operation) if operation.state == State.AWAITING_APPROVAL else [],
+        events=timeline(user, operation),
+        audit=trail(operation) if sees_audit else [],
+        sees_audit=sees_audit,
+    )
+
+
+def step_lines(operation: Operation) -> tuple[list[StepLine], list[StepLine]]:
+    """The steps as planned with what became of them, and those of the way back where it was taken."""
+    rows = {(row.is_undo, row.position): row for row in operation.steps.all()}
+    try:
+        kind = kinds.find_kind(operation.kind)
+    except LookupError:
+        done = [StepLine(row.name, row.state, row) for row in rows.values()]
+        return [s for s in done if s.row and not s.row.is_undo], [s for s in done if s.row and s.row.is_undo]
+    steps = [_line(operation, s.name, rows.get((False, i)), i, False) for i, s in enumerate(kind.steps)]
+    if not operation.is_undoing:
+        return steps, []
+    return steps, [_line(operation, s.name, rows.get((True, i)), i, True) for i, s in enumerate(kind.undo)]
+
+
+def _line(operation: Operation, name: str, row: StepRow | None, position: int, is_undo: bool) -> StepLine:
+    here = operation.is_undoing == is_undo and operation.step == position
+    if row is not None:
+        return StepLine(name, row.state, row)
+    if here and operation.state == State.RUNNING:
+        return StepLine(name, StepState.RUNNING)
+    if operation.is_open and operation.is_undoing == is_undo:
+        return StepLine(name, "to come")
+    return StepLine(name, "skipped")
+
+
+def approval_of(operation: Operation, user: Any) -> tuple[bool, str]:
+    """Whether `user` may approve it now, and if it waits and they may not, why."""
+    if operation.state != State.AWAITING_APPROVAL:
+        return False, ""
+    if operation.actor_id == user.pk:
+        return False, "You asked for it; somebody else has to approve it."
+    if not allowed(user, Permission.APPROVE, operation):
+        return False, "Somebody who may approve here has to look at it."
+    return True, ""
+
+
+def preview_of(operation: Operation) -> list[str]:
+    """What the operation will do, in the words its requester was shown."""
+    try:
+        return [kinds.find_kind(operation.kind).preview(operation.target_label, operation.params)]
+    except LookupError:
+        return []
+
+
+def timeline(user: Any, operation: Operation) -> list[Event]:
+    """What happened to it, oldest first."""
+    # The time lets PostgreSQL leave out the months before the operation was asked for.
+    rows = Event.objects.filter(
+        operation_id=operation.pk, at__gte=operation.created_at - timedelta(minutes=1)
+    )
+    return list(visible(user, rows).select_related("actor").order_by("at", "id")[:MAX_ROWS])
+
+
+def trail(operation: Operation) -> list[Any]:
+    """The audit entries of the operation and of what it changed, oldest first."""
+    entry = get_logentry_model()
+    own = Q(content_type=ContentType.objects.get_for_model(Operation), object_id=operation.pk)
+    rows = entry.objects.filter(own | Q(operation_id=operation.pk)).select_related("actor", "content_type")
+    return list(rows.order_by("timestamp", "id")[:MAX_ROWS])
+
+
+# --- Batches -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """All that the page of a batch shows; counts are of the operations that the reader sees."""
+
+    batch: Batch
+    kind_label: str
+    counts: dict[str, int]
+    failed: Sequence[Operation]
+    refused: Sequence[Sequence[Any]]
+    cancellable: int
+    approvable: int
+    approval_reason: str
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def is_open(self) -> bool:
+        return any(self.counts.get(state) for state in OPEN)
+
+    @property
+    def ended(self) -> int:
+        return sum(self.counts.get(state, 0) for state in ENDED)
+
+    @property
+    def shares(self) -> list[tuple[str, str, int]]:
+        """State, word and count of each state that there is, in the order of a progress bar."""
+        order = (
+            State.SUCCEEDED,
+            State.FAILED,
+            State.CANCELLED,
+            State.RUNNING,
+            State.PENDING,
+            State.AWAITING_APPROVAL,
+        )
+        return [
+            (str(state), str(state.label), self.counts[state]) for state in order if self.counts.get(state)
+        ]
+
+
+def batch_page(user: Any, pk: Any) -> BatchPage:
+    """The page of a batch; Http404 where the reader sees none of its operations."""
+    batch = get_object_or_404(visible(user, Batch.objects.select_related("actor")), pk=pk)
+    mine = visible(user, Operation.objects.filter(batch=batch)).order_by()
+    counts = dict(mine.values_list("state").annotate(Count("pk")))
+    sees_all = batch.actor_id == user.pk or scopes_of(user, Permission.VIEW).everything
+    waiting = mine.filter(state=State.AWAITING_APPROVAL)
+    return BatchPage(
+        batch=batch,
+        kind_label=kind_label(batch.kind),
+        counts=counts,
+        failed=list(mine.filter(state=State.FAILED).defer("notes", "params").order_by("id")[:MAX_ROWS]),
+        # A refusal names its target, which another reader may not be allowed to know of.
+        refused=batch.refused[:MAX_ROWS] if sees_all else [],
+        cancellable=batches.cancellable(batch, user).count(),
+        approvable=batches.approvable(batch, user).count(),
+        approval_reason=waiting.values_list("approval_reason", flat=True).first() or "",
+    )
+
+
+# --- The bar -------------------------------------------------------------------------------------
+
+
+def running(user: Any) -> int:
+    """How many operations run that `user` sees."""
+    return visible(user, Operation.objects.running()).order_by().count()
+
+
+def for_approval(user: Any) -> QuerySet[Operation]:
+    """The operations that wait for this user's approval."""
+    rows = Operation.objects.filter(state=State.AWAITING_APPROVAL).exclude(actor_id=user.pk)
+    return visible(user, rows, Permission.APPROVE)
+
+
+# --- Schedules -----------------------------------------------------------------------------------
+
+
+def schedules_of(user: Any) -> QuerySet[Schedule]:
+    """A user's own schedules, and all of them for who sees everything."""
+    rows = Schedule.objects.select_related("owner")
+    return visible(user, rows) | rows.filter(owner_id=user.pk)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleLine:
+    """One schedule as the list shows it."""
+
+    schedule: Schedule
+    kind_label: str
+    target_label: str
+    target_url: str
+    next_times: list[datetime]
+    may_change: bool
+
+
+def schedule_lines(user: Any) -> list[ScheduleLine]:
+    """The schedules that `user` sees, by name; target names in one query for each type of target."""
+    rows = list(schedules_of(user).order_by("name")[:MAX_ROWS])
+    labels: dict[tuple[str, int], str] = {}
+    for name in {row.target_type for row in rows}:
+        infos = kinds.find_target(name).describe([row.target_id for row in rows if row.target_type == name])
+        labels.update({(name, pk): info.label for pk, info in infos.items()})
+    return [
+        ScheduleLine(
+            row,
+            kind_label(row.kind),
+            labels.get((row.target_type, row.target_id), f"#{row.target_id}, which is gone"),
+            target_url(row.target_type, row.target_id),
+            planning.next_times(row) if row.is_enabled else [],
+            planning.may_change(row, user),
+        )
+        for row in rows
+    ]
