@@ -17,9 +17,21 @@ PRODUCTION = DAYTWO_ENV == "production"
 DEBUG = env.bool("DEBUG", default=False)
 DAYTWO_DATA_DIR = Path(env.str("DAYTWO_DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 
+
+
+def kept(name: str, default: str) -> str:
+    """What `make up` keeps beside the data, so that `manage.py` in a second terminal meets the same portal."""
+    path = DAYTWO_DATA_DIR / name
+    try:
+        return default if PRODUCTION else path.read_text().strip() or default
+    except OSError:
+        return default
+
+
 INSECURE_KEY = "insecure-development-key-of-daytwo-not-for-production-0123456789"
-SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_KEY)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]", "testserver"])
+SECRET_KEY = env.str("SECRET_KEY", default=kept("secret_key", INSECURE_KEY))
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else LOCAL_HOSTS)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
@@ -90,7 +102,7 @@ TEMPLATES = [
 # --- Database: PostgreSQL, and only PostgreSQL ------------------------------------------------
 DATABASES = {
     "default": {
-        **env.db_url("DATABASE_URL", default="postgres://postgres@127.0.0.1:5432/daytwo"),
+        **env.db_url("DATABASE_URL", default=kept("database_url", "postgres://postgres@127.0.0.1:5432/daytwo")),
         # Kept connections: opening one for each request costs more than most pages (see docs/decisions).
         "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
         "CONN_HEALTH_CHECKS": True,
@@ -170,7 +182,8 @@ SITE_NAME = "Daytwo"
 # --- Files -------------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
+# In development files are served from where they lie; a root that is not there would only be warned of.
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))) if PRODUCTION else None
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
