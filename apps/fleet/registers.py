@@ -1,9 +1,14 @@
 """What the fleet registers with the floors below."""
 
-from apps.core import navigation
-from apps.operations import kinds, ticks
+from typing import Any
 
-from . import account_sections, scopes, tenant_sections
+from django.db.models import QuerySet
+from django.http import QueryDict
+
+from apps.core import navigation, palette
+from apps.operations import kinds, selections, ticks
+
+from . import account_sections, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .models import Instance
 from .targets import describe
@@ -19,10 +24,21 @@ def register() -> None:
         kinds.register_kind(kind)
     navigation.register(navigation.NavItem("Fleet", "fleet:overview", order=10, key="f"))
     navigation.register(navigation.NavItem("Instances", "fleet:instances", order=11, key="i"))
+    navigation.register(navigation.NavItem("Cells", "fleet:cells", order=12))
+    palette.register("instances", search.find_instances)
+    palette.register("cells", search.find_cells)
+    selections.register("instance", _select)
     ticks.register("probe", every=2.0, send=_send("probe"))
     ticks.register("probe simulated", every=10.0, send=_send("probe_simulated"))
     ticks.register("measure", every=15.0, send=_send("measure"))
     ticks.register("forget old measurements", every=3600.0, send=_send("forget_old_measurements"))
+
+
+def _select(user: Any, query: QueryDict) -> QuerySet[Any]:
+    # Late: filters make fields, which look models up.
+    from .filters import select_instances
+
+    return select_instances(user, query)
 
 
 def _send(name: str) -> "ticks.Send":

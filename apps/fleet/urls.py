@@ -1,4 +1,25 @@
-from django.urls import path
+"""The fleet's addresses; its overview is the portal's first page."""
+
+from django.urls import path, re_path
+
+from .views import cells, instances, overview
 
 app_name = "fleet"
-urlpatterns: list[path] = []
+urlpatterns = [
+    path("", overview.fleet_overview, name="overview"),
+    path("instances/", instances.instance_list, name="instances"),
+    path("instances/<int:pk>/", instances.instance, name="instance"),
+    path("instances/<int:pk>/live/", instances.instance_live, name="instance_live"),
+    path("instances/<int:pk>/metrics/", instances.instance_charts, name="instance_charts"),
+    path("instances/<int:pk>/metrics.json", instances.instance_metrics, name="instance_metrics"),
+    path("instances/<int:pk>/logs/", instances.instance_log_page, name="instance_log_page"),
+    path("instances/<int:pk>/logs.json", instances.instance_logs, name="instance_logs"),
+    path("instances/<int:pk>/operations/", instances.instance_operations, name="instance_operations"),
+    path("instances/<int:pk>/timeline/", instances.instance_timeline, name="instance_timeline"),
+    path("instances/<int:pk>/diagnostics/", instances.instance_diagnostics, name="instance_diagnostics"),
+    re_path(
+        r"^diagnostics/(?P<pk>[0-9]{1,18})\.(?P<kind>zip|txt)$", instances.diagnostics, name="diagnostics"
+    ),
+    path("cells/", cells.cell_list, name="cells"),
+    path("cells/<int:pk>/", cells.cell, name="cell"),
+]

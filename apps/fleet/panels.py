@@ -1,0 +1,254 @@
+"""What detail pages say about a thing: a list of attributes, drawn by one template."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import floor
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from apps.access.choices import Permission
+from apps.access.scoping import scopes_of
+
+from .choices import WRONG, Health, Wanted
+from .queries.instances import InstanceHead
+from .queries.metrics import CHARTS
+from .queries.overview import AFFECTING, BOARDS, SQUARES, Overview
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One line: a label, its value, where it leads, and what else is to be known. A time is drawn as a time."""
+
+    label: str
+    value: Any
+    url: str = ""
+    note: str = ""
+
+    @property
+    def is_time(self) -> bool:
+        return isinstance(self.value, datetime)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Attributes under a heading."""
+
+    title: str
+    attributes: tuple[Attribute, ...]
+
+
+def instance_panels(head: InstanceHead) -> list[Panel]:
+    """What an instance is, and how it was last seen."""
+    i, cell = head.instance, head.instance.cell
+    account = cell.region.account
+    seen = head.sees_cell
+    is_behind = bool(i.version) and i.version != i.wanted_version
+    return [
+        Panel(
+            "Seen",
+            (
+                Attribute("Last look", i.observed_at),
+                Attribute(
+                    "Version", i.version or "none", note=f"{i.wanted_version} is wanted" if is_behind else ""
+                ),
+                Attribute("Endpoint", i.endpoint),
+                Attribute("Starts", i.generation or None, note="since it was made" if i.generation else ""),
+            ),
+        ),
+        Panel(
+            "Decided",
+            (
+                Attribute("Wanted", f"{Wanted(i.wanted).label.lower()} on {i.wanted_version}"),
+                Attribute("Kind", i.get_kind_display()),
+                Attribute(
+                    "Cell",
+                    cell.name,
+                    reverse("fleet:cell", args=[cell.pk]) if seen else "",
+                    cell.get_provider_display(),
+                ),
+                Attribute(
+                    "Account", account.name, reverse("accounts:account", args=[account.pk]) if seen else ""
+                ),
+                Attribute("Region", cell.region.code, note=cell.region.jurisdiction),
+                Attribute("Made", i.created_at),
+            ),
+        ),
+    ]
+
+
+# --- Tabs, crumbs, links ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link; `active`: it leads to where one is."""
+
+    label: str
+    url: str
+    active: bool = False
+
+
+def instance_tabs(head: InstanceHead, tab: str) -> list[Link]:
+    """The tabs of an instance that the reader may open."""
+    pages = [
+        ("overview", "Overview", "fleet:instance", ""),
+        ("metrics", "Metrics", "fleet:instance_charts", ""),
+        ("logs", "Logs", "fleet:instance_log_page", Permission.READ_LOGS),
+        ("operations", "Operations", "fleet:instance_operations", ""),
+        ("timeline", "Timeline", "fleet:instance_timeline", ""),
+        ("diagnostics", "Diagnostics", "fleet:instance_diagnostics", Permission.DIAGNOSE),
+    ]
+    return [
+        Link(label, reverse(url_name, args=[head.instance.pk]), name == tab)
+        for name, label, url_name, permission in pages
+        if not permission or permission in head.may
+    ]
+
+
+def instance_trail(head: InstanceHead) -> list[tuple[str, str]]:
+    """Crumbs: the list, the cell where the reader sees it, the instance."""
+    i = head.instance
+    cell = [(i.cell.name, reverse("fleet:cell", args=[i.cell_id]))] if head.sees_cell else []
+    return [("Instances", reverse("fleet:instances")), *cell, (i.name, "")]
+
+
+def charts_of(pk: int, span: str) -> list[dict[str, str]]:
+    """The charts of an instance, each with the address of its figures."""
+    data = reverse("fleet:instance_metrics", args=[pk])
+    return [
+        {
+            "id": f"chart-{name}",
+            "label": label,
+            "unit": unit,
+            "url": f"{data}?{urlencode({'range': span, 'only': name})}",
+        }
+        for name, label, unit in CHARTS
+    ]
+
+
+def board_links(by: str) -> list[Link]:
+    """The other ways to arrange the board."""
+    return [
+        Link(label.lower(), "?" if name == "cell" else f"?by={name}")
+        for name, label in BOARDS.items()
+        if name != by
+    ]
+
+
+def empty_fleet(user: Any) -> dict[str, str]:
+    """What to do next where no instance is in sight."""
+    if scopes_of(user, Permission.VIEW).everything:
+        return {
+            "empty_text": "Start one on this machine with `manage.py bootstrap`, a simulated fleet with "
+            "`manage.py seed --instances 1000`, or enter an account, a cell and an instance by hand.",
+            "empty_url": reverse("admin:fleet_instance_add") if user.is_staff else "",
+            "empty_action": "Enter an instance" if user.is_staff else "",
+        }
+    return {"empty_text": "None lies in the scopes you were given; ask whoever manages access if one should."}
+
+
+# --- Figures ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """A figure, what it means, and where it leads."""
+
+    label: str
+    value: str
+    note: str
+    url: str
+    is_bad: bool = False
+
+
+def overview_kpis(page: Overview) -> list[Kpi]:
+    """The figures above the overview, all true at this moment."""
+    return [_serving(page), _affected(page), _versions(page), _work(page), _not_serving(page)]
+
+
+def _list_of(**query: Any) -> str:
+    return f"{reverse('fleet:instances')}?{urlencode(query, doseq=True)}"
+
+
+def _serving(page: Overview) -> Kpi:
+    # Rounded down: 100 % is said only of all.
+    share = "—" if page.serving is None else f"{floor(page.serving * 10) / 10:g} %"
+    note = f"{page.well:,} of {page.expected:,} instances"
+    return Kpi("Serving well", share, note, _list_of(health=Health.WELL))
+
+
+def _affected(page: Overview) -> Kpi:
+    money = " + ".join(f"{currency} {amount:,.0f}" for currency, amount in sorted(page.at_risk.items()))
+    note = f"{money} a month at risk" if money else "nothing at risk"
+    return Kpi(
+        "Tenants affected now", f"{page.affected:,}", note, _list_of(health=[*AFFECTING]), bool(page.affected)
+    )
+
+
+def _versions(page: Overview) -> Kpi:
+    if not page.versions:
+        return Kpi("Versions", "—", "nothing runs", "?by=version")
+    (version, most), others = page.versions[0], page.versions[1:]
+    share = f"{floor(1000 * most / sum(n for _, n in page.versions)) / 10:g} %"
+    rest = sum(n for _, n in others)
+    words = (
+        f"{rest:,} on {len(others)} other{'s' if len(others) > 1 else ''}" if others else "and nothing else"
+    )
+    return Kpi(f"On {version}", share, words, "?by=version")
+
+
+def _work(page: Overview) -> Kpi:
+    work = page.work
+    waits = f"{work.waiting:,} waiting · " if work.waiting else ""
+    url = reverse("operations:list")
+    return Kpi(
+        "Operations running",
+        f"{work.running:,}",
+        f"{waits}{work.failed:,} failed in 24 h",
+        f"{url}?state=failed" if work.failed else url,
+        bool(work.failed),
+    )
+
+
+def _not_serving(page: Overview) -> Kpi:
+    starting, stopped = page.health[Health.STARTING], page.health[Health.STOPPED]
+    locked = sum(1 for cell in page.cells.values() if cell.locked_reason)
+    note = f"{starting:,} starting" + (
+        f" · {locked} cell{'s' if locked > 1 else ''} locked" if locked else ""
+    )
+    return Kpi("Stopped on purpose", f"{stopped:,}", note, _list_of(health=[Health.STOPPED, Health.STARTING]))
+
+
+def cell_panels(cell: Any) -> dict[str, Any]:
+    """Where a cell is, what it holds and can hold, and what its page links to."""
+    account, row = cell.region.account, cell.board
+    row.url = _list_of(cell=cell.name)
+    attributes = (
+        Attribute(
+            "Account",
+            account.name,
+            reverse("accounts:account", args=[account.pk]),
+            account.get_owner_display(),
+        ),
+        Attribute("Region", cell.region.code, note=cell.region.jurisdiction),
+        Attribute("Provider", cell.get_provider_display()),
+        Attribute("Made", cell.created_at),
+    )
+    return {
+        "panels": [Panel("Cell", attributes)],
+        "trail": [("Cells", reverse("fleet:cells")), (cell.name, "")],
+        "instances_url": row.url,
+        "wrong_url": _list_of(cell=cell.name, health=[*WRONG]),
+        "versions": [
+            {"label": v, "number": n, "url": _list_of(cell=cell.name, version=v)} for v, n in cell.versions
+        ],
+        "squares": row.total <= SQUARES,
+        "rows": [row],
+        "capacity_tone": "bad"
+        if row.total >= cell.capacity
+        else "warn"
+        if row.total > 0.85 * cell.capacity
+        else "ok",
+    }

@@ -1,0 +1,328 @@
+"""The first page: how the fleet is, what is wrong, who suffers, what changed.
+
+One grouped query over (cell, health, version) carries every count on the page; it is answered from the
+index `instance_cell_health_version` alone, and rolled up here. The rest is bounded: the newest of what is
+wrong, the lines shown of it, and squares only for a fleet that fits into sight.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.access.scoping import visible
+from apps.core.models import Event
+from apps.operations.choices import State
+from apps.operations.models import Operation
+from apps.tenants.models import Tenant
+
+from ..choices import WRONG, Health
+from ..models import Cell, Instance, Placement
+
+#: One square per instance up to this many in sight; past that, bars.
+SQUARES = 2_000
+#: Lines of the board; what is wrong comes first when there are more.
+BOARD_ROWS = 60
+#: Instances drawn singly on a line of the board that is a bar.
+SINGLES = 24
+RECENT_EVENTS = 12
+BOARDS = {"cell": "By cell", "account": "By account", "version": "By version"}
+#: Health in which an instance's tenants are not served as they should be.
+AFFECTING = (Health.FAILING, Health.DEGRADED)
+
+
+class Tally(NamedTuple):
+    """How many visible instances of a cell run a version in a state of health."""
+
+    cell_id: int
+    health: str
+    version: str
+    number: int
+
+
+class Dot(NamedTuple):
+    """One instance on the board. `state` is its health, or `changing`."""
+
+    id: int
+    name: str
+    cell_id: int
+    version: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Operations now and of the last day."""
+
+    running: int = 0
+    waiting: int = 0
+    failed: int = 0
+    changing: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
+class BoardRow:
+    """A cell, account or version with its instances; `key` is what the list is filtered by."""
+
+    key: Any
+    label: str
+    note: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    dots: list[Dot] = field(default_factory=list)
+    url: str = ""
+    locked: str = ""
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    @property
+    def wrong(self) -> int:
+        return sum(self.counts[health] for health in WRONG)
+
+    @property
+    def worst(self) -> str:
+        """The worst health that there is in it."""
+        return next((health for health in WRONG if self.counts[health]), Health.WELL)
+
+    @property
+    def aside(self) -> str:
+        """What stands at the end of the line."""
+        return f"{self.wrong:,} wrong" if self.wrong else "all well" if self.counts[Health.WELL] else ""
+
+    @property
+    def more(self) -> int:
+        """Instances that are wrong and not drawn."""
+        return max(0, self.wrong - len(self.dots))
+
+
+@dataclass(slots=True)
+class Overview:
+    """Everything on the page but what is wrong and what changed (`wrong.py`, `recent_events`)."""
+
+    by: str
+    as_of: datetime
+    tallies: list[Tally]
+    cells: dict[int, Cell]
+    work: Work
+    tenants: int
+    affected: int
+    at_risk: dict[str, Decimal]
+    rows: list[BoardRow] = field(default_factory=list)
+    hidden_rows: int = 0
+    has_squares: bool = True
+
+    @property
+    def total(self) -> int:
+        return sum(tally.number for tally in self.tallies)
+
+    @property
+    def health(self) -> Counter[str]:
+        return _roll(self.tallies, lambda t: t.health)
+
+    @property
+    def well(self) -> int:
+        return self.health[Health.WELL]
+
+    @property
+    def wrong(self) -> int:
+        return sum(self.health[health] for health in WRONG)
+
+    @property
+    def serving(self) -> float | None:
+        """Share in per cent of the instances that should serve which do it well; None where none should."""
+        expected = self.total - self.health[Health.STOPPED]
+        return 100 * self.well / expected if expected else None
+
+    @property
+    def expected(self) -> int:
+        return self.total - self.health[Health.STOPPED]
+
+    @property
+    def versions(self) -> list[tuple[str, int]]:
+        """Versions by how many run them, most first."""
+        return _roll((t for t in self.tallies if t.version), lambda t: t.version).most_common()
+
+    @property
+    def accounts(self) -> int:
+        return len({cell.region.account_id for cell in self.cells.values()})
+
+
+def _roll(tallies: Iterable[Tally], key: Any) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for tally in tallies:
+        found[key(tally)] += tally.number
+    return found
+
+
+def overview(user: Any, by: str = "cell") -> Overview:
+    """The overview as `user` may see it, its board by cell, account or version."""
+    tallies = fleet_tally(user)
+    affected, at_risk = affected_tenants(user) if any(t.health in AFFECTING for t in tallies) else (0, {})
+    page = Overview(
+        by=by if by in BOARDS else "cell",
+        as_of=timezone.now(),
+        tallies=tallies,
+        cells=cells_of(user, tallies),
+        work=work_now(user),
+        tenants=served_tenants(user),
+        affected=affected,
+        at_risk=at_risk,
+    )
+    page.has_squares = page.total <= SQUARES
+    _lay_board(page, list(_dots(user, page)))
+    return page
+
+
+def fleet_tally(user: Any) -> list[Tally]:
+    """Counts by cell, health and version. `COUNT(*)`, so that the index answers alone."""
+    columns = ("cell_id", "health", "version")
+    rows = visible(user, Instance).order_by(*columns).values_list(*columns).annotate(number=Count("*"))
+    return [Tally(*row) for row in rows]
+
+
+def cells_of(user: Any, tallies: Iterable[Tally]) -> dict[int, Cell]:
+    """The cells that hold visible instances and those the user sees empty; `is_seen`: they may open it."""
+    held = {tally.cell_id for tally in tallies}
+    seen = visible(user, Cell)
+    rows = (
+        Cell.objects.filter(Q(pk__in=held) | Q(pk__in=seen.order_by().values("pk")))
+        .annotate(is_seen=Exists(seen.filter(pk=OuterRef("pk"))))
+        .select_related("region__account")
+        .order_by("name")
+    )
+    return {cell.pk: cell for cell in rows}
+
+
+def work_now(user: Any) -> Work:
+    """Operations that run, wait, or failed in the last 24 hours, and which instances are being changed."""
+    running, since = Q(state=State.RUNNING), timezone.now() - timedelta(hours=24)
+    waiting = Q(state__in=(State.PENDING, State.AWAITING_APPROVAL))
+    failed = Q(state=State.FAILED, finished_at__gte=since)
+    row = (
+        visible(user, Operation)
+        .filter(running | waiting | failed)
+        .aggregate(
+            running=Count("pk", filter=running),
+            waiting=Count("pk", filter=waiting),
+            failed=Count("pk", filter=failed),
+            changing=ArrayAgg("target_id", filter=running & Q(is_changing=True, target_type="instance")),
+        )
+    )
+    return Work(row["running"], row["waiting"], row["failed"], frozenset(row["changing"] or ()))
+
+
+def served_tenants(user: Any) -> int:
+    """How many tenants the visible placements serve."""
+    counted = visible(user, Placement).order_by().aggregate(n=Count("tenant_id", distinct=True))
+    return int(counted["n"])
+
+
+def affected_tenants(user: Any) -> tuple[int, dict[str, Decimal]]:
+    """Tenants on failing or degraded instances, and by currency what their open subscriptions bring in a month."""
+    hit = visible(user, Placement).filter(instance__health__in=AFFECTING).order_by().values("tenant_id")
+    rows = (
+        Tenant.objects.filter(pk__in=hit)
+        .order_by()
+        .annotate(bought=FilteredRelation("subscriptions", condition=Q(subscriptions__ends_on__isnull=True)))
+        .values_list("bought__currency")
+        .annotate(n=Count("pk", distinct=True), money=Sum("bought__monthly_price"))
+    )
+    found = list(rows)
+    return sum(n for _, n, _ in found), {
+        currency: money for currency, _, money in found if currency and money
+    }
+
+
+def recent_events(user: Any, *, limit: int = RECENT_EVENTS) -> list[Event]:
+    """What happened in the last hour, newest first."""
+    since = timezone.now() - timedelta(hours=1)
+    return list(
+        visible(user, Event).filter(at__gte=since).order_by("-at", "-id").select_related("actor")[:limit]
+    )
+
+
+def _dots(user: Any, page: Overview) -> Iterable[Dot]:
+    """All visible instances while they fit into sight; past that the newest of what is wrong."""
+    rows = visible(user, Instance)
+    if not page.has_squares:
+        if not page.wrong:
+            return
+        rows = rows.filter(health__in=WRONG).order_by("-health_since")[: BOARD_ROWS * SINGLES]
+    for pk, name, cell_id, version, health in rows.values_list("pk", "name", "cell_id", "version", "health"):
+        yield Dot(pk, name, cell_id, version, "changing" if pk in page.work.changing else health)
+
+
+def _lay_board(page: Overview, dots: list[Dot]) -> None:
+    """Give the page its rows: counts from the tallies, dots where they are drawn."""
+    rows = _rows(page)
+    key = _keys(page)
+    for tally in page.tallies:
+        rows[key(tally)].counts[tally.health] += tally.number
+    for dot in dots:
+        row = rows.get(key(dot))
+        if row is not None and (page.has_squares or len(row.dots) < SINGLES):
+            row.dots.append(dot)
+    if len(rows) > BOARD_ROWS:
+        # The worst in front, so that what is cut off is well.
+        ordered = sorted(rows.values(), key=lambda row: (-row.wrong, row.label))
+        page.rows, page.hidden_rows = ordered[:BOARD_ROWS], len(ordered) - BOARD_ROWS
+    else:
+        page.rows = list(rows.values())
+
+
+def _keys(page: Overview) -> Any:
+    if page.by == "version":
+        return lambda row: row.version
+    if page.by == "account":
+        return lambda row: page.cells[row.cell_id].region.account_id if row.cell_id in page.cells else 0
+    return lambda row: row.cell_id
+
+
+def _rows(page: Overview) -> dict[Any, BoardRow]:
+    """Empty rows of the board, in the order they are shown."""
+    if page.by == "version":
+        found = sorted({tally.version for tally in page.tallies}, key=_natural, reverse=True)
+        return {v: BoardRow(v, v or "none yet", url=_filtered(version=v) if v else "") for v in found}
+    if page.by == "account":
+        return _account_rows(page.cells)
+    return {
+        pk: BoardRow(
+            pk,
+            cell.name,
+            cell.region.code,
+            url=reverse("fleet:cell", args=[pk]) if getattr(cell, "is_seen", False) else "",
+            locked=cell.locked_reason,
+        )
+        for pk, cell in page.cells.items()
+    }
+
+
+def _account_rows(cells: Mapping[int, Cell]) -> dict[Any, BoardRow]:
+    accounts = sorted({cell.region.account for cell in cells.values()}, key=lambda account: account.name)
+    seen = {cell.region.account_id for cell in cells.values() if getattr(cell, "is_seen", False)}
+    return {
+        a.pk: BoardRow(
+            a.pk, a.name, a.get_cloud_display(), url=_filtered(account=a.name) if a.pk in seen else ""
+        )
+        for a in accounts
+    }
+
+
+def _filtered(**query: str) -> str:
+    return f"{reverse('fleet:instances')}?{urlencode(query)}"
+
+
+def _natural(version: str) -> list[tuple[int, str]]:
+    """Sorts 4.10 after 4.9."""
+    return [
+        (int(part), "") if part.isdigit() else (-1, part) for part in version.replace("-", ".").split(".")
+    ]

@@ -1,0 +1,125 @@
+"""How instances and cells are listed."""
+
+from typing import Any
+
+import django_tables2 as tables
+from django.template.loader import get_template
+
+from .choices import Health
+from .models import Cell, Instance
+
+STATE = {"td": {"class": "state"}}
+MAIN = {"td": {"class": "main"}}
+RIGHT = {"td": {"class": "r nowrap"}}
+
+
+def _cell(name: str, **context: Any) -> str:
+    """One cell from `templates/fleet/columns.html`."""
+    return get_template(f"fleet/columns.html#{name}").render(context)
+
+
+class InstanceTable(tables.Table):
+    """Instances. What sorts is served by an index; tenants are counted for the rows of the page alone."""
+
+    select = tables.CheckBoxColumn(accessor="pk", orderable=False)
+    health = tables.Column(verbose_name="Status", order_by=("health", "name"), attrs=STATE)
+    name = tables.Column(verbose_name="Instance", attrs=MAIN)
+    version = tables.Column(verbose_name="Version", order_by=("version", "name"), empty_values=())
+    cell = tables.Column(verbose_name="Cell", accessor="cell__name", orderable=False)
+    account = tables.Column(verbose_name="Account", accessor="cell__region__account__name", orderable=False)
+    kind = tables.Column(verbose_name="Kind", orderable=False)
+    tenants = tables.Column(verbose_name="Tenants", accessor="tenant_count", orderable=False, empty_values=())
+    health_since = tables.Column(verbose_name="Since", orderable=False, attrs=RIGHT)
+
+    class Meta:
+        model = Instance
+        fields: tuple[str, ...] = ()
+        sequence = (
+            "select",
+            "health",
+            "name",
+            "version",
+            "tenants",
+            "cell",
+            "account",
+            "kind",
+            "health_since",
+        )
+        order_by = "name"
+
+    def render_health(self, record: Instance) -> str:
+        return _cell("status", instance=record, locked=record.locked_reason or record.cell.locked_reason)
+
+    def value_health(self, record: Instance) -> str:
+        return Health(record.health).label
+
+    def render_name(self, record: Instance) -> str:
+        return _cell("name", instance=record)
+
+    def render_version(self, record: Instance) -> str:
+        return _cell("version", instance=record)
+
+    def value_version(self, record: Instance) -> str:
+        return record.version
+
+    def render_tenants(self, record: Any) -> str:
+        return _cell("tenants", instance=record)
+
+    def value_tenants(self, record: Any) -> int:
+        return int(record.tenant_count)
+
+    def render_cell(self, record: Instance) -> str:
+        return _cell("cell", instance=record)
+
+    def render_account(self, record: Instance) -> str:
+        return _cell("account", region=record.cell.region)
+
+    def render_health_since(self, record: Instance) -> str:
+        return _cell("since", at=record.health_since)
+
+    def value_health_since(self, record: Instance) -> str:
+        return record.health_since.isoformat(timespec="seconds")
+
+
+class CellTable(tables.Table):
+    """Cells; counts are made for the rows of the page alone."""
+
+    name = tables.Column(verbose_name="Cell", attrs=MAIN)
+    health = tables.Column(verbose_name="Status", accessor="pk", orderable=False, attrs=STATE)
+    used = tables.Column(verbose_name="Used", orderable=False, empty_values=())
+    versions = tables.Column(verbose_name="Versions", orderable=False, empty_values=())
+    account = tables.Column(
+        verbose_name="Account", accessor="region__account__name", order_by=("region__account__name", "name")
+    )
+    region = tables.Column(verbose_name="Region", accessor="region__code", order_by=("region__code", "name"))
+    provider = tables.Column(verbose_name="Provider", orderable=False)
+
+    class Meta:
+        model = Cell
+        fields: tuple[str, ...] = ()
+        sequence = ("name", "health", "used", "versions", "account", "region", "provider")
+        order_by = "name"
+
+    def render_name(self, record: Cell) -> str:
+        return _cell("cell_name", cell=record)
+
+    def render_health(self, record: Any) -> str:
+        return _cell("counts", row=record.board)
+
+    def value_health(self, record: Any) -> str:
+        return f"{record.board.counts[Health.WELL]} of {record.board.total} well"
+
+    def render_used(self, record: Any) -> str:
+        return _cell("used", cell=record)
+
+    def value_used(self, record: Any) -> str:
+        return f"{record.board.total}/{record.capacity}"
+
+    def render_versions(self, record: Any) -> str:
+        return _cell("versions", versions=record.versions)
+
+    def value_versions(self, record: Any) -> str:
+        return ", ".join(f"{version} ×{count}" for version, count in record.versions)
+
+    def render_account(self, record: Cell) -> str:
+        return _cell("account", region=record.region)

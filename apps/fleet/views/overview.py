@@ -1,0 +1,27 @@
+"""The first page."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from apps.access.views_base import needs
+
+from ..panels import board_links, empty_fleet, overview_kpis
+from ..queries.overview import BOARDS, overview, recent_events
+from ..queries.wrong import wrong_now
+
+
+@needs("view")
+def fleet_overview(request: HttpRequest) -> HttpResponse:
+    """How the fleet is now; its live part to an HTMX request."""
+    page = overview(request.user, request.GET.get("by", "cell"))
+    context = {
+        "page": page,
+        "wrong": wrong_now(request.user, page),
+        "events": recent_events(request.user),
+        "kpis": overview_kpis(page),
+        "board_title": BOARDS[page.by],
+        "board_links": board_links(page.by),
+        **empty_fleet(request.user),
+    }
+    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
+    return render(request, "fleet/overview.html#live" if part else "fleet/overview.html", context)
