@@ -15,10 +15,11 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.core.models import Event
 
+from . import services
 from .choices import State
 from .kinds import find_kind, find_target
 from .models import Batch, Operation
-from .services import MIN_REASON, Refused, nudge
+from .services import MIN_REASON, Refused
 
 
 def cancellable(batch: Batch, user: Any) -> QuerySet[Operation]:
@@ -90,7 +91,7 @@ def approve_waiting(batch: Batch, *, actor: Any) -> int:
             run_after=Greatest(F("run_after"), now),
         )
         record(_tell(o, "approved", "approved", why=batch.reason) for o in waiting)
-        transaction.on_commit(lambda: nudge(len(waiting)))
+        transaction.on_commit(lambda: services.nudge(len(waiting)))
     return len(waiting)
 
 

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from auditlog import get_logentry_model
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Q, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, scopes_of, visible
 from apps.core.models import Event
 
-from . import batches, kinds, planning, services
+from . import batches, kinds, panels, planning, services
 from .choices import ENDED, OPEN, State, StepState
 from .models import Batch, Operation, Schedule
 from .models import Step as StepRow
@@ -53,6 +55,15 @@ def step_count(operation: Operation) -> int:
         return operation.step + 1
 
 
+def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
+    return (end or timezone.now()) - start if start else None
+
+
+def took(operation: Operation) -> timedelta | None:
+    """How long it ran, or runs; None for what has not begun."""
+    return _between(operation.started_at, operation.finished_at)
+
+
 def listed(user: Any) -> QuerySet[Operation]:
     """The operations a user sees, newest first, with what a line of a list shows."""
     return visible(user, Operation.objects.select_related("actor", "batch").defer("notes")).order_by("-id")
@@ -68,6 +79,10 @@ class StepLine:
     name: str
     state: str
     row: StepRow | None = None
+
+    @property
+    def took(self) -> timedelta | None:
+        return _between(self.row.started_at, self.row.finished_at) if self.row else None
 
 
 @dataclass(slots=True)
@@ -87,6 +102,40 @@ class OperationPage:
     events: list[Event]
     audit: list[Any] = field(default_factory=list)
     sees_audit: bool = False
+    again_url: str = ""
+
+    @property
+    def trail(self) -> list[tuple[str, str]]:
+        return panels.trail_to((f"{self.kind_label} {self.operation.target_label}", ""))
+
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        return panels.facts(self.operation, self.kind_label, self.target_url)
+
+    @property
+    def advice(self) -> str:
+        return panels.advice(self.operation)
+
+    @property
+    def cancel_url(self) -> str:
+        return reverse("operations:cancel", args=[self.operation.pk])
+
+    @property
+    def cancel_words(self) -> str:
+        return panels.cancel_words(self.operation)
+
+    @property
+    def took(self) -> timedelta | None:
+        """From the first start to the end, or until now."""
+        return took(self.operation)
+
+    @property
+    def next_try(self) -> datetime:
+        return self.operation.run_after
+
+    @property
+    def waits_for_label(self) -> str:
+        return kind_label(self.waits_for.kind) if self.waits_for else ""
 
 
 def operation_page(user: Any, pk: int) -> OperationPage:
@@ -110,7 +159,20 @@ def operation_page(user: Any, pk: int) -> OperationPage:
         events=timeline(user, operation),
         audit=trail(operation) if sees_audit else [],
         sees_audit=sees_audit,
+        again_url=_again_url(user, operation),
     )
+
+
+def _again_url(user: Any, operation: Operation) -> str:
+    """Where to ask for the same again, once it has ended and for who may."""
+    try:
+        kind = kinds.find_kind(operation.kind)
+    except LookupError:
+        return ""
+    if operation.is_open or not allowed(user, kind.permission, operation):
+        return ""
+    url = reverse("operations:act", args=[operation.kind, operation.target_id])
+    return f"{url}?{urlencode(operation.params)}" if operation.params else url
 
 
 def step_lines(operation: Operation) -> tuple[list[StepLine], list[StepLine]]:
@@ -189,6 +251,14 @@ class BatchPage:
     cancellable: int
     approvable: int
     approval_reason: str
+
+    @property
+    def trail(self) -> list[tuple[str, str]]:
+        return panels.trail_to((f"{self.kind_label} of {self.batch.total:,}", ""))
+
+    @property
+    def cancel_url(self) -> str:
+        return reverse("operations:cancel_batch", args=[self.batch.pk])
 
     @property
     def total(self) -> int:

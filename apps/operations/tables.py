@@ -17,7 +17,7 @@ def _cell(name: str, operation: Operation, **context: Any) -> str:
 class OperationTable(tables.Table):
     """Operations, newest first. Only the number sorts: it is the order in which they were asked for."""
 
-    state = tables.Column(orderable=False)
+    state = tables.Column(orderable=False, attrs={"td": {"class": "state"}})
     what = tables.Column(orderable=False, accessor="target_label", attrs={"td": {"class": "main"}})
     step = tables.Column(orderable=False)
     actor = tables.Column(verbose_name="Asked for by", orderable=False)

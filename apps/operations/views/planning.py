@@ -5,10 +5,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 
 from apps.access.views_base import needs
 
-from .. import planning, queries
+from .. import panels, planning, queries
 from ..forms import ScheduleForm
 from ..models import Schedule
 from ..services import Refused
@@ -18,7 +19,11 @@ from .answers import go
 @needs("view")
 def schedules(request: HttpRequest) -> HttpResponse:
     """The reader's own schedules, or all of them for who sees everything."""
-    return render(request, "operations/schedules.html", {"lines": queries.schedule_lines(request.user)})
+    return render(
+        request,
+        "operations/schedules.html",
+        {"lines": queries.schedule_lines(request.user), "trail": panels.trail_to(("Schedules", ""))},
+    )
 
 
 @needs("view", methods=("GET", "HEAD", "POST"))
@@ -54,7 +59,15 @@ def _edit(request: HttpRequest, schedule: Schedule, initial: dict[str, str]) -> 
         except (Refused, PermissionDenied, Http404) as error:
             form.add_error(None, str(error))
     status = 422 if is_sent else 200
-    return render(request, "operations/schedule.html", {"form": form, "schedule": schedule}, status=status)
+    context = {
+        "form": form,
+        "schedule": schedule,
+        "next_times": planning.next_times(schedule),
+        "trail": panels.trail_to(
+            ("Schedules", reverse("operations:schedules")), (schedule.name or "New schedule", "")
+        ),
+    }
+    return render(request, "operations/schedule.html", context, status=status)
 
 
 @needs("view", methods=("POST",))
