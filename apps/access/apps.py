@@ -6,3 +6,8 @@ class AccessConfig(AppConfig):
 
     name = "apps.access"
     label = "access"
+
+    def ready(self) -> None:
+        from . import registers
+
+        registers.register()

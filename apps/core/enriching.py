@@ -23,12 +23,12 @@ class EnrichedQuerySet(RecordedQuerySet[M]):
 
     def enriched_by(self, enrich: Enrich) -> Self:
         """The same rows; `enrich(rows)` sets attributes on them when they are fetched."""
-        clone = self._chain()
+        clone = self.all()
         clone._enrich = enrich
         return clone
 
     def _clone(self) -> Self:
-        clone = super()._clone()
+        clone: Self = super()._clone()  # type: ignore[misc]
         clone._enrich = self._enrich
         return clone
 

@@ -97,6 +97,7 @@ def _served(row: Placement) -> panels.Served:
         account_url=reverse("accounts:account", args=[cell.region.account_id]),
         region=cell.region.code,
         is_shared=instance.kind == InstanceKind.SHARED,
+        is_wrong=instance.health in WRONG,
         locked=instance.locked_reason or cell.locked_reason,
     )
 
@@ -124,16 +125,16 @@ def _with_health(user: Any, value: str) -> Q:
 
 
 def _in_account(user: Any, value: str) -> Q:
-    return _served_where(user, instance__cell__region__account_id=value)
+    return _served_where(user, instance__cell__region__account__name=value)
 
 
 def _in_cell(user: Any, value: str) -> Q:
-    return _served_where(user, instance__cell_id=value)
+    return _served_where(user, instance__cell__name=value)
 
 
 def _account_choices(user: Any) -> list[tuple[str, str]]:
-    return [(str(pk), name) for pk, name in visible(user, Account).order_by("name").values_list("pk", "name")]
+    return [(name, name) for name in visible(user, Account).order_by("name").values_list("name", flat=True)]
 
 
 def _cell_choices(user: Any) -> list[tuple[str, str]]:
-    return [(str(pk), name) for pk, name in visible(user, Cell).order_by("name").values_list("pk", "name")]
+    return [(name, name) for name in visible(user, Cell).order_by("name").values_list("name", flat=True)]

@@ -42,7 +42,16 @@ class Served:
     account_url: str
     region: str
     is_shared: bool = False
+    is_wrong: bool = False
     locked: str = ""
+
+
+def standing_of(served: Sequence[Served]) -> Standing | None:
+    """How a tenant fares whose instances are at hand, worst first; None where nothing serves it."""
+    if not served:
+        return None
+    wrong = sum(1 for one in served if one.is_wrong)
+    return Standing(served[0].health, served[0].health_label, len(served), wrong)
 
 
 @dataclass(frozen=True, slots=True)

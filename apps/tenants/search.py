@@ -235,7 +235,7 @@ def _strict(sources: list[Source], seen: _Seen, text: str) -> str:
     if max(map(len, _words(text)), default=0) >= ANYWHERE_FROM:
         holds = " UNION ALL ".join(_branch(HOLDS, source, rank, seen) for rank, source in ranked)
         parts.append("enough AS MATERIALIZED (SELECT count(DISTINCT tenant_id) AS n FROM begins)")
-        parts.append("hits AS (SELECT * FROM begins UNION ALL " + holds + ")")
+        parts.append(f"hits AS (SELECT * FROM begins UNION ALL {holds})")  # noqa: S608 - only our own words
     else:
         parts.append("hits AS (SELECT * FROM begins)")
     return SETTINGS.format(_threshold(text)) + "WITH " + ", ".join([*parts, BEST])

@@ -1,0 +1,87 @@
+"""How accounts are listed."""
+
+from typing import Any
+
+import django_tables2 as tables
+from django.urls import reverse
+from django.utils.html import format_html
+
+from apps.core.templatetags import ui
+
+from .models import Account
+
+RIGHT = {"td": {"class": "r"}, "th": {"class": "r"}}
+
+
+class AccountTable(tables.Table):
+    """Accounts by name; what runs in them is read for the rows of the page only."""
+
+    name = tables.Column(attrs={"td": {"class": "main"}})
+    health = tables.Column(accessor="holding", orderable=False, attrs={"td": {"class": "state"}})
+    cloud = tables.Column(order_by=("cloud", "name"))
+    owner = tables.Column(verbose_name="Whose", order_by=("owner", "name"))
+    regions = tables.Column(accessor="region_codes", orderable=False, attrs={"td": {"class": "clip"}})
+    cells = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
+    instances = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
+    by_health = tables.Column(accessor="holding", orderable=False, verbose_name="By health")
+    tenants = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
+    contact = tables.Column(orderable=False, attrs={"td": {"class": "clip"}})
+    external_id = tables.Column(visible=False, verbose_name="Cloud's id")
+
+    class Meta:
+        model = Account
+        fields: tuple[str, ...] = ()
+        order_by = "name"
+
+    def render_name(self, record: Account) -> str:
+        url = reverse("accounts:account", args=[record.pk])
+        return format_html(
+            '<a href="{}">{}</a><small class="mono">{}</small>', url, record.name, record.external_id
+        )
+
+    def value_name(self, record: Account) -> str:
+        return record.name
+
+    def render_health(self, value: Any) -> str:
+        if not value.worst:
+            return format_html('<span class="faint">{}</span>', "nothing runs")
+        return str(ui.status(value.worst, label=value.worst_label))
+
+    def value_health(self, value: Any) -> str:
+        return str(value.worst)
+
+    def value_cloud(self, record: Account) -> str:
+        return record.cloud
+
+    def value_owner(self, record: Account) -> str:
+        return record.owner
+
+    def render_regions(self, record: Any) -> str:
+        return ", ".join(record.region_codes) or "—"
+
+    def value_regions(self, record: Any) -> str:
+        return " ".join(record.region_codes)
+
+    def render_cells(self, value: Any) -> str:
+        return str(ui.num(value.cells))
+
+    def value_cells(self, value: Any) -> int:
+        return int(value.cells)
+
+    def render_instances(self, value: Any) -> str:
+        return str(ui.num(value.instances))
+
+    def value_instances(self, value: Any) -> int:
+        return int(value.instances)
+
+    def render_by_health(self, value: Any) -> str:
+        return str(ui.shares(value.by_health, label="Instances by health")) if value.by_health else ""
+
+    def value_by_health(self, value: Any) -> str:
+        return " ".join(f"{health}={count}" for health, count in value.by_health.items())
+
+    def render_tenants(self, value: Any) -> str:
+        return str(ui.num(value.tenants))
+
+    def value_tenants(self, value: Any) -> int:
+        return int(value.tenants)
