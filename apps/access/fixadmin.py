@@ -141,8 +141,8 @@ class FixAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [(None, {"fields": [REASON], "classes": ["fix-reason"]}), *rest] if writes else rest
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        if "fields" not in kwargs:
-            kwargs["fields"] = [f for f in flatten_fieldsets(self.get_fieldsets(request, obj)) if f != REASON]
+        fields = kwargs["fields"] if "fields" in kwargs else flatten_fieldsets(self.get_fieldsets(request, obj))
+        kwargs["fields"] = fields if fields is None else [name for name in fields if name != REASON]
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.base_fields = {REASON: reason_field(), **form.base_fields}
         return form

@@ -3,6 +3,7 @@
 from django.db.models import Q, QuerySet
 
 from apps.access import scoping
+from apps.access.choices import Permission
 from apps.access.scoping import Scopes
 from apps.accounts.models import Account, Region
 from apps.core.models import Event
@@ -11,6 +12,9 @@ from apps.tenants.models import Contact, Domain, ExternalId, Subscription, Tenan
 
 from .choices import InstanceKind
 from .models import Cell, Diagnostics, Instance, Measurement, Placement
+
+#: What an account's or a cell's scope allows on the tenants that are served there, who may be served elsewhere too.
+LOOKING = frozenset({Permission.VIEW, Permission.EXPORT, Permission.READ_LOGS})
 
 
 def cells_within(scopes: Scopes) -> Q:
@@ -39,9 +43,9 @@ def instance_ids(scopes: Scopes) -> QuerySet[Instance, int]:
 
 
 def tenants_within(scopes: Scopes) -> Q:
-    """A tenant's own scope, and whoever looks after a cell that serves it (to look; not to change the tenant)."""
+    """A tenant's own scope, and whoever looks after a cell that serves it: to look, not to change the tenant."""
     own = Q(pk__in=scopes.tenants)
-    if scopes.accounts or scopes.cells:
+    if (scopes.accounts or scopes.cells) and scopes.permission in LOOKING:
         served = Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
         return own | Q(pk__in=served)
     return own
