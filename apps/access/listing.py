@@ -80,7 +80,8 @@ def _chips(filterset: FilterSet) -> list[dict[str, str]]:
     for name, field in filterset.form.fields.items():
         values = [value for value in filterset.form.data.getlist(name) if value]
         if values:
-            words = dict(getattr(field, "choices", None) or [])
+            choices = getattr(field, "choices", None)
+            words = {} if choices is None else dict(choices)
             shown = ", ".join(str(words.get(value, value)) for value in values)
             chips.append({"name": name, "label": str(field.label or name), "value": shown})
     return chips
