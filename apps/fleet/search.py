@@ -56,9 +56,9 @@ def find_cells(user: Any, text: str, limit: int) -> list[Hit]:
     text = text.strip().lower()
     wanted = _named(text) | Q(name__icontains=text)
     if len(text) >= SIMILAR_FROM:
-        wanted |= Q(name__trigram_word_similar=text)
-    rows = visible(user, Cell).filter(wanted).select_related("region__account")
-    found = rows.annotate(score=TrigramWordSimilarity(text, "name")).order_by("-score", "name")[:limit]
+        wanted |= Q(score__gte=0.4)
+    rows = visible(user, Cell.objects.annotate(score=TrigramWordSimilarity(text, "name")))
+    found = rows.filter(wanted).select_related("region__account").order_by("-score", "name")[:limit]
     return _best([_cell_hit(cell, text) for cell in found], limit)
 
 
