@@ -6,9 +6,9 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from apps.core import navigation, palette
-from apps.operations import kinds, selections, ticks
+from apps.operations import kinds, params, selections, ticks
 
-from . import account_sections, scopes, search, tenant_sections
+from . import account_sections, choosing, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .models import Instance
 from .targets import describe
@@ -28,6 +28,8 @@ def register() -> None:
     palette.register("instances", search.find_instances)
     palette.register("cells", search.find_cells)
     selections.register("instance", _select)
+    params.register_param_choices("deploy", "version", choosing.versions_for, label="Version")
+    params.register_breakdown("instance", choosing.by_cell)
     ticks.register("probe", every=2.0, send=_send("probe"))
     ticks.register("probe simulated", every=10.0, send=_send("probe_simulated"))
     ticks.register("measure", every=15.0, send=_send("measure"))
