@@ -63,6 +63,7 @@ STATUS: dict[str, tuple[str, str, str]] = {
     "plain": ("idle", "o", ""),
 }
 UNKNOWN_SHAPE = ("idle", "q")
+PAGE_SIZES = (25, 50, 100, 200)
 GLYPHS = {"bad": "●", "warn": "◆", "ok": "■", "busy": "↻", "idle": "○"}
 
 
@@ -214,6 +215,12 @@ def query_fields(context: template.Context, *leave_out: str) -> SafeString:
     return format_html_join("", '<input type="hidden" name="{}" value="{}">', pairs)
 
 
+@register.filter
+def page_sizes(page: Any) -> tuple[int, ...]:
+    """The rows on a page that a pager offers: none where the smallest holds everything (see `access.listing.PER_PAGE`)."""
+    return PAGE_SIZES if page.paginator.count > PAGE_SIZES[0] else ()
+
+
 @register.simple_tag
 def attrs(mapping: Mapping[str, Any] | None) -> SafeString:
     """HTML attributes from a mapping; None and False are left out, True is the bare name."""
@@ -322,7 +329,7 @@ def table_head(context: template.Context, table: Any) -> SafeString:
         )
         href = qs(context, **{table.prefixed_order_by_field: alias.next, table.prefixed_page_field: None})
         cells.append(
-            f'<th scope="col"{align}{sorted_}><a href="{_text(href)}" data-sort>{_text(column.header)}</a></th>'
+            f'<th scope="col"{align}{sorted_}><a href="{_text(href)}" data-part>{_text(column.header)}</a></th>'
         )
     return _safe("".join(cells))
 
@@ -363,7 +370,7 @@ def table_rows(table: Any) -> SafeString:
     """The rows of a django-tables2 table. Cells come from the table's own columns; attributes of cells are not asked for row by row."""
     opens, drawn = _td_opens(table), []
     for row in table.paginated_rows:
-        drawn.append(f"<tr {row.attrs.as_html()}>")
+        drawn.append(f"<tr{_row_id(row.record)} {row.attrs.as_html()}>")
         for name, opening in opens:
             if name == "select":
                 drawn.append(_tick(row.record))
@@ -371,6 +378,11 @@ def table_rows(table: Any) -> SafeString:
                 drawn.append(f"{opening}{_text(row.get_cell(name))}</td>")
         drawn.append("</tr>")
     return _safe("".join(drawn))
+
+
+def _row_id(record: Any) -> str:
+    """An id, so that a morph knows a row again that moved."""
+    return f' id="{record._meta.model_name}-{record.pk}"' if hasattr(record, "_meta") else ""
 
 
 def _tick(record: Any) -> str:
