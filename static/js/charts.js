@@ -1,0 +1,135 @@
+// Charts: uPlot in our colours. The data is {series: [{label, unit, points: [[t, v], …]}], marks: [{t, label, url}]}, t in seconds.
+(() => {
+  "use strict";
+  const HEIGHT = 150;
+  const LINES = ["--accent", "--ok", "--warn", "--bad", "--ink-2"];
+  const charts = new Map(); // element → {plot, data}
+  const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const { FORMS, zone } = window.daytwo;
+
+  // Points of all series on one time axis.
+  function columns(series) {
+    const times = [...new Set(series.flatMap((one) => one.points.map(([t]) => t)))].sort((a, b) => a - b);
+    const place = new Map(times.map((t, i) => [t, i]));
+    return [times, ...series.map((one) => {
+      const values = new Array(times.length).fill(undefined); // undefined: no point here; null: the line is broken
+      one.points.forEach(([t, value]) => { values[place.get(t)] = value; });
+      return values;
+    })];
+  }
+  const shown = (value, unit) => value == null ? "–" : `${value >= 100 ? Math.round(value).toLocaleString("en") : +value.toPrecision(3)}${unit ? ` ${unit}` : ""}`;
+
+  function options(element, data) {
+    const grid = { stroke: token("--line"), width: 1 };
+    const axis = { stroke: token("--ink-3"), grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
+    const head = element.closest(".panel")?.querySelector("[data-chart-at]");
+    const unit = element.dataset.unit;
+    return {
+      width: Math.max(element.clientWidth - 24, 200), height: HEIGHT,
+      tzDate: (seconds) => zone ? uPlot.tzDate(new Date(seconds * 1e3), zone) : new Date(seconds * 1e3),
+      legend: { show: false },
+      cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
+      axes: [{ ...axis, space: 60, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
+      scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
+      series: [{}, ...data.series.map((one, i) => ({ label: one.label, stroke: token(LINES[i % LINES.length]), width: 1.5, spanGaps: false, points: { show: false }, fill: data.series.length === 1 ? `color-mix(in srgb, ${token("--accent")} 9%, transparent)` : undefined }))],
+      hooks: {
+        setCursor: [(plot) => {
+          if (!head) return;
+          const at = plot.cursor.idx;
+          head.textContent = at == null ? latest(data, unit) : `${FORMS.second.format(plot.data[0][at] * 1e3)} · ${data.series.map((one, i) => `${data.series.length > 1 ? `${one.label} ` : ""}${shown(plot.data[i + 1][at], one.unit ?? unit)}`).join(" · ")}`;
+        }],
+        drawClear: [(plot) => drawMarks(plot, data.marks ?? [])],
+        ready: [(plot) => placeMarks(plot, data.marks ?? [])],
+        setScale: [(plot, key) => { if (key === "x") placeMarks(plot, data.marks ?? []); }],
+      },
+    };
+  }
+  const latest = (data, unit) => data.series.length === 1 ? shown(data.series[0].points.at(-1)?.[1], data.series[0].unit ?? unit) : "";
+
+  // What was done meanwhile: a line in the drawing and, over it, a link to the operation.
+  const visible = (plot, marks) => marks.filter(({ t }) => t >= plot.scales.x.min && t <= plot.scales.x.max);
+  function drawMarks(plot, marks) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.strokeStyle = token("--warn");
+    ctx.setLineDash([3, 3]);
+    for (const mark of visible(plot, marks)) {
+      const x = Math.round(plot.valToPos(mark.t, "x", true)) + 0.5;
+      ctx.beginPath(); ctx.moveTo(x, bbox.top); ctx.lineTo(x, bbox.top + bbox.height); ctx.stroke();
+    }
+    ctx.restore();
+  }
+  function placeMarks(plot, marks) {
+    plot.over.querySelectorAll(".chart__mark").forEach((link) => link.remove());
+    for (const mark of visible(plot, marks)) {
+      const link = Object.assign(document.createElement("a"), { className: "chart__mark", href: mark.url || "#", title: `${mark.label}, ${FORMS.second.format(mark.t * 1e3)}` });
+      link.setAttribute("aria-label", link.title);
+      link.style.left = `${plot.valToPos(mark.t, "x")}px`;
+      plot.over.append(link);
+    }
+  }
+
+  function figures(element, data, rows) {
+    const box = element.closest(".panel")?.querySelector("[data-figures] > div");
+    if (!box) return;
+    const table = document.createElement("table");
+    const head = table.createTHead().insertRow();
+    ["Time", ...data.series.map((one) => `${one.label}${one.unit ? ` (${one.unit})` : ""}`)].forEach((text) => head.append(Object.assign(document.createElement("th"), { textContent: text, scope: "col" })));
+    const body = table.createTBody();
+    for (let i = rows[0].length - 1; i >= 0 && body.rows.length < 120; i--) {
+      const row = body.insertRow();
+      row.insertCell().textContent = FORMS.full.format(rows[0][i] * 1e3);
+      data.series.forEach((one, s) => { row.insertCell().textContent = shown(rows[s + 1][i], one.unit); });
+    }
+    box.replaceChildren(table);
+  }
+
+  function draw(element, data) {
+    const rows = columns(data.series);
+    const known = charts.get(element);
+    const head = element.closest(".panel")?.querySelector("[data-chart-at]");
+    const same = known?.plot && known.data.series.length === data.series.length;
+    if (same) Object.assign(known.data, data);
+    if (same) { known.plot.setData(rows); placeMarks(known.plot, data.marks ?? []); }
+    else {
+      known?.plot?.destroy();
+      element.replaceChildren();
+      if (!rows[0].length) {
+        element.append(Object.assign(document.createElement("p"), { className: "chart__none", textContent: "Nothing was measured in this range." }));
+        charts.set(element, { data });
+        return;
+      }
+      charts.set(element, { data, plot: new uPlot(options(element, data), rows, element) });
+    }
+    if (head) head.textContent = latest(data, element.dataset.unit);
+    figures(element, data, rows);
+  }
+  function fail(element, text) {
+    if (charts.get(element)?.plot) return;
+    element.replaceChildren(Object.assign(document.createElement("p"), { className: "chart__none", textContent: text }));
+  }
+
+  async function load(element) {
+    try {
+      const answer = await fetch(element.dataset.chartUrl, { headers: { "X-Daytwo-Live": "1", "HX-Request": "true" } });
+      if (!answer.ok) throw new Error(String(answer.status));
+      draw(element, await answer.json());
+    } catch { fail(element, "The figures cannot be read now."); }
+  }
+  function begin(element) {
+    if (charts.has(element)) return;
+    charts.set(element, { data: { series: [] } });
+    const given = element.querySelector('script[type="application/json"]');
+    if (given) draw(element, JSON.parse(given.textContent));
+    else if (element.dataset.chartUrl) load(element);
+    const seconds = Number(element.dataset.chartLive ?? 15);
+    if (element.dataset.chartUrl && seconds) {
+      const timer = setInterval(() => { if (!element.isConnected) clearInterval(timer); else if (!document.hidden && !element.matches(":hover")) load(element); }, seconds * 1000);
+    }
+    new ResizeObserver(() => charts.get(element).plot?.setSize({ width: Math.max(element.clientWidth - 24, 200), height: HEIGHT })).observe(element);
+  }
+  const beginAll = () => document.querySelectorAll("[data-chart]").forEach(begin);
+  document.addEventListener("daytwo:theme", () => charts.forEach(({ plot, data }, element) => { if (plot) { plot.destroy(); charts.set(element, { data: { series: [] } }); draw(element, data); } }));
+  document.addEventListener("htmx:afterSettle", beginAll);
+  beginAll();
+})();
