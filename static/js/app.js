@@ -109,7 +109,7 @@
     };
     all("[data-live][hx-get]").forEach((part) => give(part, { "hx-trigger": "live", "hx-swap": "morph", "hx-target": "this", "hx-sync": "this:drop" }));
     all("#results a[data-part]").forEach((link) => give(link, {
-      "hx-get": link.getAttribute("href") + (link.getAttribute("href") === "?" ? "" : ""), "hx-target": "#results", "hx-swap": "outerHTML", "hx-push-url": "true",
+      "hx-get": link.getAttribute("href"), "hx-target": "#results", "hx-swap": "outerHTML", "hx-push-url": "true",
     }));
     all("form[data-dialog], #dialog-body form[method=post]").forEach((form) => give(form, {
       "hx-post": form.getAttribute("action") || location.href, "hx-target": "#dialog-body", "hx-swap": "innerHTML",
@@ -126,6 +126,8 @@
     }
   });
   on("htmx:beforeSwap", ({ detail }) => {
+    // Why one may not, said where the question was to stand.
+    if (detail.target.id === "dialog-body" && detail.xhr.status === 403) { detail.shouldSwap = true; detail.isError = false; }
     // A whole page where a part was asked for: the session ended and this is the sign-in page, or a view knows no parts.
     const isPage = /^\s*<!doctype/i.test(detail.xhr.responseText.slice(0, 200));
     if (!isPage || detail.boosted || detail.target === document.body) return;
@@ -166,8 +168,16 @@
   };
   let changed = [];
   let ticked = new Set();
+  // What the reader has typed or chosen and not sent yet.
+  const isDirty = (field) => {
+    if (field.tagName === "SELECT") return [...field.options].some((option) => option.selected !== option.defaultSelected) && field.dataset.touched !== undefined;
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    return field.matches("input:not([type=hidden]), textarea") && field.value !== field.defaultValue;
+  };
+  on("change", ({ target }) => { if (target.tagName === "SELECT") target.dataset.touched = ""; });
   function beforeNodeMorphed(was, will) {
     if (was.nodeType !== 1) return true;
+    if (was.matches("input, textarea, select") && was.dataset.tick === undefined && isDirty(was)) return false;
     if (was.dataset.keep !== undefined && was.id && was.id === will.id && was.dataset.tail === will.dataset.tail) return false;
     if (was.tagName === "TIME" && was.dateTime && was.dateTime === will.dateTime) return false;
     if (was.matches(FLASHES) && textOf(was) !== textOf(will)) changed.push(was);
