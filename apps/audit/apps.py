@@ -8,6 +8,8 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
+        from . import registers
         from .registration import register_models
 
         register_models()
+        registers.register()

@@ -42,7 +42,9 @@ def _watch_many_to_many(model: type[models.Model]) -> None:
         def recorded(name: str = name, **signal: Any) -> None:
             _record_many_to_many(model, name, **signal)
 
-        m2m_changed.connect(recorded, sender=field.remote_field.through, weak=False, dispatch_uid=("trail", model, name))
+        m2m_changed.connect(
+            recorded, sender=field.remote_field.through, weak=False, dispatch_uid=("trail", model, name)
+        )
 
 
 def _record_many_to_many(
@@ -67,7 +69,9 @@ def _record_many_to_many(
         relation = owner._meta.get_field(field)
         others = others.filter(**{field if reverse else relation.related_query_name(): instance.pk})  # type: ignore[union-attr]
     found = list(others)
-    changes = [(obj, [str(instance)]) for obj in found] if reverse else [(instance, [str(obj) for obj in found])]
+    changes = (
+        [(obj, [str(instance)]) for obj in found] if reverse else [(instance, [str(obj) for obj in found])]
+    )
     write_entries(
         owner,
         UPDATE,

@@ -1,4 +1,11 @@
+"""The trail's addresses."""
+
 from django.urls import path
 
+from . import views
+
 app_name = "audit"
-urlpatterns: list[path] = []
+urlpatterns = [
+    path("", views.audit_list, name="list"),
+    path("<int:pk>/", views.audit_entry, name="entry"),
+]

@@ -25,7 +25,11 @@ numbers = count(1)
 
 def recorded_models() -> list[type[models.Model]]:
     """Every model of ours that does not say why it stays out of the trail."""
-    return [m for m in apps.get_models() if m.__module__.startswith("apps.") and not getattr(m, "AUDIT_EXEMPT", "")]
+    return [
+        m
+        for m in apps.get_models()
+        if m.__module__.startswith("apps.") and not getattr(m, "AUDIT_EXEMPT", "")
+    ]
 
 
 def _n(word: str) -> str:
@@ -51,7 +55,12 @@ def _operation() -> Operation:
 
 def _schedule() -> Schedule:
     return Schedule(
-        name=_n("schedule"), kind="restart", target_id=1, cron="0 3 * * 1", owner=factories.make_user(), reason="because"
+        name=_n("schedule"),
+        kind="restart",
+        target_id=1,
+        cron="0 3 * * 1",
+        owner=factories.make_user(),
+        reason="because",
     )
 
 
@@ -71,13 +80,19 @@ def _grant() -> Grant:
 
 def _subscription() -> Subscription:
     return Subscription(
-        tenant=factories.make_tenant(), plan=factories.make_plan(), starts_on=date(2025, 1, 1), ends_on=date(2025, 12, 31)
+        tenant=factories.make_tenant(),
+        plan=factories.make_plan(),
+        starts_on=date(2025, 1, 1),
+        ends_on=date(2025, 12, 31),
     )
 
 
 #: By model: how to make one, and which change shows in the trail.
 SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, Any]]] = {
-    SavedView: (lambda: SavedView(owner=factories.make_user(), page="x:list", name=_n("view")), {"query": "q=2"}),
+    SavedView: (
+        lambda: SavedView(owner=factories.make_user(), page="x:list", name=_n("view")),
+        {"query": "q=2"},
+    ),
     User: (lambda: User(username=_n("someone"), password="!"), {"first_name": "Ada"}),
     Scope: (_scope, {"label": "renamed"}),
     Role: (lambda: Role(name=_n("role"), permissions=["view"]), {"permissions": ["view", "export"]}),
@@ -90,9 +105,18 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Plan: (lambda: Plan(name=_n("plan")), {"monthly_price": 7}),
     Tenant: (lambda: Tenant(key=_n("tenant"), name="Acme"), {"name": "Acme & Sons"}),
     Subscription: (_subscription, {"seats": 12}),
-    Contact: (lambda: Contact(tenant=factories.make_tenant(), name="Ada", email="ada@example.com"), {"name": "Eve"}),
-    Domain: (lambda: Domain(tenant=factories.make_tenant(), name=_n("d") + ".example.com"), {"is_primary": True}),
-    ExternalId: (lambda: ExternalId(tenant=factories.make_tenant(), system="crm", value=_n("v")), {"system": "erp"}),
+    Contact: (
+        lambda: Contact(tenant=factories.make_tenant(), name="Ada", email="ada@example.com"),
+        {"name": "Eve"},
+    ),
+    Domain: (
+        lambda: Domain(tenant=factories.make_tenant(), name=_n("d") + ".example.com"),
+        {"is_primary": True},
+    ),
+    ExternalId: (
+        lambda: ExternalId(tenant=factories.make_tenant(), system="crm", value=_n("v")),
+        {"system": "erp"},
+    ),
     Cell: (lambda: Cell(region=_region(), name=_n("cell")), {"locked_reason": "moving"}),
     Instance: (
         lambda: Instance(cell=factories.make_cell(), name=_n("instance"), wanted_version="1.0.0"),

@@ -119,13 +119,19 @@ class TestEachModel:
         for obj in gone:
             assert_one(entries(obj, DELETE), auditor)
 
-    def test_an_unrecorded_update_of_an_audited_column_raises(self, model: type[models.Model], auditor: User) -> None:
+    def test_an_unrecorded_update_of_an_audited_column_raises(
+        self, model: type[models.Model], auditor: User
+    ) -> None:
         with pytest.raises(ValueError, match="belong in the audit trail"):
             model._default_manager.unrecorded_update(**SAMPLES[model][1])
 
-    def test_raw_diff_and_bulk_diff_name_the_same_columns(self, model: type[models.Model], auditor: User) -> None:
+    def test_raw_diff_and_bulk_diff_name_the_same_columns(
+        self, model: type[models.Model], auditor: User
+    ) -> None:
         kept = auditlog.get_model_fields(model)["exclude_fields"]
-        assert {f.name for f in model._meta.concrete_fields if not f.primary_key} - set(kept) == set(recorded_fields(model))
+        assert {f.name for f in model._meta.concrete_fields if not f.primary_key} - set(kept) == set(
+            recorded_fields(model)
+        )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -140,7 +146,9 @@ def test_without_an_actor_nothing_is_written(model: type[models.Model]) -> None:
         lambda: model._default_manager.bulk_create([new]),
         lambda: changed(model._base_manager.get(pk=obj.pk)).save(),
         lambda: model._default_manager.filter(pk=obj.pk).update(**change),
-        lambda: model._default_manager.bulk_update([changed(model._base_manager.get(pk=obj.pk))], list(change)),
+        lambda: model._default_manager.bulk_update(
+            [changed(model._base_manager.get(pk=obj.pk))], list(change)
+        ),
         model(pk=obj.pk).delete,
         model._default_manager.filter(pk=obj.pk).delete,
     ):
@@ -180,7 +188,9 @@ class TestSetWise:
             factories.make_tenant()
         with by_auditor(auditor):
             Tenant.objects.update(notes="warm")
-            with django_assert_num_queries(6):  # savepoint, lock and read, write, read again, entries, release
+            with django_assert_num_queries(
+                6
+            ):  # savepoint, lock and read, write, read again, entries, release
                 Tenant.objects.update(notes="new")
             for _ in range(7):
                 factories.make_tenant()
@@ -208,7 +218,11 @@ class TestSetWise:
         assert_one(entries(gone, DELETE), auditor)
 
     def test_a_bulk_create_that_may_skip_rows_is_refused(self, auditor: User) -> None:
-        with by_auditor(auditor), pytest.raises(ValueError, match="cannot say which rows"), transaction.atomic():
+        with (
+            by_auditor(auditor),
+            pytest.raises(ValueError, match="cannot say which rows"),
+            transaction.atomic(),
+        ):
             Role.objects.bulk_create([Role(name="x")], ignore_conflicts=True)
         assert not Role.objects.filter(name="x").exists()
 

@@ -1,0 +1,108 @@
+"""How the trail is listed."""
+
+import django_tables2 as tables
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from apps.core.templatetags.ui import at
+
+from .models import AuditEntry
+from .queries import changes_of, object_url, operation_url
+
+#: Columns of one entry that the list shows, and how much of each value.
+SHOWN, CLIPPED = 3, 40
+
+
+def _clip(text: str) -> str:
+    return f"{text[: CLIPPED - 1]}…" if len(text) > CLIPPED else text
+
+
+class AuditTable(tables.Table):  # type: ignore[misc]
+    """Entries, newest first. Only the time sorts: it is the order in which things were done."""
+
+    timestamp = tables.Column(verbose_name="When", attrs={"td": {"class": "nowrap"}})
+    actor = tables.Column(verbose_name="Who", orderable=False)
+    what = tables.Column(
+        accessor="object_repr", orderable=False, attrs={"td": {"class": "main"}}, empty_values=()
+    )
+    changes = tables.Column(verbose_name="Before → after", orderable=False, empty_values=())
+    reason = tables.Column(verbose_name="Why", orderable=False, empty_values=())
+    remote_addr = tables.Column(
+        verbose_name="From", orderable=False, empty_values=(), attrs={"td": {"class": "mono"}}
+    )
+    #: For the CSV, which has room.
+    action = tables.Column(visible=False)
+    model = tables.Column(visible=False, accessor="content_type.model", empty_values=())
+    object_pk = tables.Column(visible=False)
+    via = tables.Column(visible=False)
+    operation_id = tables.Column(visible=False)
+    cid = tables.Column(verbose_name="Request", visible=False)
+
+    class Meta:
+        model = AuditEntry
+        fields: tuple[str, ...] = ()
+
+    def render_timestamp(self, record: AuditEntry) -> str:
+        return format_html(
+            '<a href="{}">{}</a>', reverse("audit:entry", args=[record.pk]), at(record.timestamp, "datetime")
+        )
+
+    def value_timestamp(self, record: AuditEntry) -> str:
+        return record.timestamp.isoformat()
+
+    def render_actor(self, record: AuditEntry) -> SafeString:
+        return format_html("{}<small>{}</small>", record.actor, record.via)
+
+    def value_actor(self, record: AuditEntry) -> str:
+        return str(record.actor.username)
+
+    def render_what(self, record: AuditEntry) -> SafeString:
+        url = object_url(record.content_type, record.object_id)
+        name = format_html('<a href="{}">{}</a>', url, record.object_repr) if url else record.object_repr
+        return format_html(
+            "<b>{}</b> {}<small>{}</small>", record.get_action_display(), name, record.content_type.name
+        )
+
+    def value_what(self, record: AuditEntry) -> str:
+        return record.object_repr
+
+    def render_changes(self, record: AuditEntry) -> SafeString:
+        found = changes_of(record)
+        lines = format_html_join(
+            "",
+            "<div>{}: {} → {}</div>",
+            ((c.name, _clip(c.before) or "–", _clip(c.after) or "–") for c in found[:SHOWN]),
+        )
+        more = (
+            format_html('<small class="faint">and {} more</small>', len(found) - SHOWN)
+            if len(found) > SHOWN
+            else ""
+        )
+        return format_html("{}{}", lines, more)
+
+    def value_changes(self, record: AuditEntry) -> str:
+        return "; ".join(f"{c.name}: {c.before} → {c.after}" for c in changes_of(record))
+
+    def render_reason(self, record: AuditEntry) -> SafeString:
+        url = operation_url(record.operation_id)
+        link = (
+            format_html('<small><a href="{}">operation {}</a></small>', url, record.operation_id)
+            if url
+            else ""
+        )
+        return format_html("{}{}", record.reason or "–", link)
+
+    def value_reason(self, record: AuditEntry) -> str:
+        return record.reason
+
+    def render_remote_addr(self, record: AuditEntry) -> SafeString:
+        url = f"{reverse('audit:list')}?request_id={record.cid}"
+        link = format_html('<small><a href="{}">{}</a></small>', url, record.cid[:8]) if record.cid else ""
+        return format_html("{}{}", record.remote_addr or "–", link)
+
+    def value_remote_addr(self, record: AuditEntry) -> str:
+        return record.remote_addr or ""
+
+    def render_model(self, record: AuditEntry) -> str:
+        return record.content_type.model

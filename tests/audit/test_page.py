@@ -1,0 +1,208 @@
+"""The audit page: what it shows, to whom, how it is narrowed, and what it costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from apps.access.models import User
+from apps.audit.filters import AuditFilter
+from apps.audit.models import AuditEntry
+from apps.audit.queries import trail
+from apps.core.context import acting
+from apps.tenants.models import Tenant
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def auditor() -> User:
+    user = factories.make_user("auditor")
+    factories.make_role("auditor", ["view", "see_audit", "export"])
+    factories.grant(user, "auditor")
+    return user
+
+
+@pytest.fixture
+def client(auditor: User) -> Client:
+    client = Client()
+    client.force_login(auditor, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def change(auditor: User) -> AuditEntry:
+    """Ada renames a tenant."""
+    tenant = factories.make_tenant("acme", name="Acme")
+    ada = factories.make_user("ada")
+    with acting(ada, reason="asked for in ticket 4711", via="api", operation_id=99):
+        Tenant.objects.filter(pk=tenant.pk).update(name="Acme & Sons")
+    return AuditEntry.objects.latest("pk")
+
+
+def listed(client: Client, **query: Any) -> list[int]:
+    response = client.get(reverse("audit:list"), query)
+    assert response.status_code == 200
+    return [row.record.pk for row in response.context["table"].page.object_list]
+
+
+class TestWhoReads:
+    def test_visitors_sign_in_first(self) -> None:
+        assert Client().get("/audit/").status_code == 302
+
+    def test_the_permission_is_needed(self) -> None:
+        user = factories.make_user()
+        factories.grant(user, "operator")
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        assert client.get("/audit/").status_code == 403
+
+    def test_on_a_part_it_shows_nothing(self, change: AuditEntry) -> None:
+        user = factories.make_user()
+        factories.grant(user, "admin", "account", factories.make_account())
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        assert listed(client) == []
+        assert client.get(reverse("audit:entry", args=[change.pk])).status_code == 404
+
+    def test_only_reading(self, client: Client) -> None:
+        assert client.post("/audit/").status_code == 405
+
+
+class TestWhatItShows:
+    def test_a_line_tells_it_all(self, client: Client, change: AuditEntry) -> None:
+        text = client.get("/audit/", {"q": "4711"}).content.decode()
+        for part in (
+            "ada",
+            "api",
+            "asked for in ticket 4711",
+            "name: Acme → Acme &amp; Sons",
+            "tenant",
+            "operation 99",
+        ):
+            assert part in text, part
+        assert f'href="/tenants/{change.object_id}/"' in text
+
+    def test_newest_first(self, client: Client, change: AuditEntry) -> None:
+        assert listed(client)[0] == change.pk
+
+    def test_one_entry_whole(self, client: Client, change: AuditEntry) -> None:
+        text = client.get(reverse("audit:entry", args=[change.pk])).content.decode()
+        assert "Acme &amp; Sons" in text
+        assert "ticket 4711" in text
+
+    def test_values_are_text_and_never_markup(self, client: Client) -> None:
+        with factories.as_system("<script>alert(1)</script>"):
+            Tenant.objects.create(key="x", name="<img src=x>")
+        text = client.get("/audit/").content.decode()
+        assert "<img src=x>" not in text
+        assert "<script>alert" not in text
+
+    def test_csv_has_every_column_and_is_itself_recorded(
+        self, client: Client, change: AuditEntry, auditor: User
+    ) -> None:
+        response = client.get("/audit/", {"_export": "csv", "q": "4711"})
+        lines = b"".join(response.streaming_content).decode().splitlines()
+        assert len(lines) == 2
+        assert "name: Acme → Acme & Sons" in lines[1]
+        assert change.timestamp.isoformat() in lines[1]
+        export = AuditEntry.objects.latest("pk")
+        assert (export.actor, export.action, export.reason) == (auditor, 3, "exports audit:list as CSV")
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"actor": "ADA"},
+            {"q": "TICKET 4711"},
+            {"via": "api"},
+            {"action": "1", "model": "tenants.tenant"},
+            {"operation": "99"},
+        ],
+        ids=lambda query: "+".join(query),
+    )
+    def test_each_finds_it_and_only_it(
+        self, client: Client, change: AuditEntry, query: dict[str, str]
+    ) -> None:
+        assert listed(client, **query) == [change.pk]
+
+    def test_an_objects_own(self, client: Client, change: AuditEntry) -> None:
+        found = listed(client, model="tenants.tenant", object=change.object_id)
+        assert (found[0], len(found)) == (change.pk, 2)
+
+    def test_days(self, client: Client, change: AuditEntry) -> None:
+        today = datetime.now(UTC).date()
+        assert change.pk in listed(client, since=today, until=today)
+        assert listed(client, since=today + timedelta(days=1)) == []
+        assert listed(client, until=today - timedelta(days=1)) == []
+
+    def test_one_request(self, client: Client, auditor: User) -> None:
+        with factories.as_system():
+            other = factories.make_tenant()
+        response = client.post(reverse("core:save_view"), {"page": "audit:list", "name": "mine"})
+        found = listed(client, request_id=response["X-Request-ID"])
+        assert len(found) == 1
+        assert AuditEntry.objects.get(pk=found[0]).object_repr == "mine"
+        assert other.pk
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"model": "no.such"},
+            {"object": "x"},
+            {"since": "yesterday"},
+            {"action": "9"},
+            {"q": "\x00"},
+            {"object": "9" * 30},
+        ],
+    )
+    def test_nonsense_is_told_and_shows_nothing(
+        self, client: Client, change: AuditEntry, query: dict[str, str]
+    ) -> None:
+        assert listed(client, **query) == []
+
+
+class TestCost:
+    def queries(self, client: Client, **query: Any) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            client.get("/audit/", query)
+        return len(queries)
+
+    def test_it_is_the_same_for_2_and_for_50(self, client: Client) -> None:
+        for _ in range(2):
+            factories.make_account()
+        self.queries(client)
+        few = self.queries(client)
+        for _ in range(20):
+            factories.make_instance()
+            factories.make_tenant()
+        assert self.queries(client) == few
+        assert few <= 10
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"q": "ticket 4711"},
+            {"actor": "ada"},
+            {"model": "tenants.tenant", "object": "7"},
+            {"via": "api"},
+            {},
+        ],
+        ids=["reason", "actor", "object", "via", "all"],
+    )
+    def test_an_index_serves_each(self, auditor: User, query: dict[str, str]) -> None:
+        """The planner is told not to read the whole table, as it will not want to when that is large."""
+        factories.make_user("ada")
+        found = AuditFilter(query, queryset=trail(auditor), request=None)
+        assert found.is_valid()
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "Seq Scan on audit_auditentry" not in found.qs[:50].explain()
