@@ -18,6 +18,11 @@ class Holding:
     worst: str = ""
     worst_label: str = ""
 
+    @property
+    def told(self) -> str:
+        """What is not well, in words."""
+        return in_words(self.by_health)
+
 
 @dataclass(frozen=True, slots=True)
 class CellUse:
@@ -39,6 +44,17 @@ class CellUse:
     def percent(self) -> int:
         """How much of its capacity is taken; over 100 when it is overfull."""
         return round(100 * self.instances / self.capacity) if self.capacity else 0
+
+    @property
+    def told(self) -> str:
+        """What is not well, in words."""
+        return in_words(self.by_health)
+
+
+def in_words(by_health: Mapping[str, int]) -> str:
+    """What is not well, in words: “20 failing, 3 stopped”; “all well” where there is nothing to tell."""
+    told = [f"{count:,} {health}" for health, count in by_health.items() if health != "well" and count]
+    return ", ".join(told) or ("all well" if by_health else "")
 
 
 #: By account id.

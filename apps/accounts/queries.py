@@ -99,6 +99,7 @@ class TimelinePage:
     """An account's timeline, `before` a given event; `older` is where the next page starts."""
 
     account: Account
+    holding: panels.Holding
     events: Sequence[Event]
     older: int | None
 
@@ -108,4 +109,5 @@ def timeline_page(user: Any, pk: int, *, before: int | None) -> TimelinePage:
     account = find(user, pk)
     events = events_of(user, account, limit=EVENTS + 1, before=before)
     older = events[EVENTS - 1].pk if len(events) > EVENTS else None
-    return TimelinePage(account, events[:EVENTS], older)
+    holding = panels.holdings(user, [pk]).get(pk) or panels.Holding()
+    return TimelinePage(account, holding, events[:EVENTS], older)

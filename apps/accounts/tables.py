@@ -16,14 +16,14 @@ RIGHT = {"td": {"class": "r"}, "th": {"class": "r"}}
 class AccountTable(tables.Table):
     """Accounts by name; what runs in them is read for the rows of the page only."""
 
-    name = tables.Column(attrs={"td": {"class": "main"}})
+    name = tables.Column(attrs={"td": {"class": "main nowrap"}})
     health = tables.Column(accessor="holding", orderable=False, attrs={"td": {"class": "state"}})
-    cloud = tables.Column(order_by=("cloud", "name"))
-    owner = tables.Column(verbose_name="Whose", order_by=("owner", "name"))
-    regions = tables.Column(accessor="region_codes", orderable=False, attrs={"td": {"class": "clip"}})
+    cloud = tables.Column(order_by=("cloud", "name"), attrs={"td": {"class": "nowrap"}})
+    owner = tables.Column(visible=False)
+    regions = tables.Column(accessor="region_codes", orderable=False)
     cells = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
-    instances = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
     by_health = tables.Column(accessor="holding", orderable=False, verbose_name="By health")
+    instances = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
     tenants = tables.Column(accessor="holding", orderable=False, attrs=RIGHT)
     contact = tables.Column(orderable=False, attrs={"td": {"class": "clip"}})
     external_id = tables.Column(visible=False, verbose_name="Cloud's id")
@@ -50,6 +50,9 @@ class AccountTable(tables.Table):
     def value_health(self, value: Any) -> str:
         return str(value.worst)
 
+    def render_cloud(self, record: Account) -> str:
+        return format_html("{}<small>{}</small>", record.get_cloud_display(), record.get_owner_display())
+
     def value_cloud(self, record: Account) -> str:
         return record.cloud
 
@@ -75,7 +78,11 @@ class AccountTable(tables.Table):
         return int(value.instances)
 
     def render_by_health(self, value: Any) -> str:
-        return str(ui.shares(value.by_health, label="Instances by health")) if value.by_health else ""
+        if not value.by_health:
+            return ""
+        return format_html(
+            "{}<small>{}</small>", ui.shares(value.by_health, label="Instances by health"), value.told
+        )
 
     def value_by_health(self, value: Any) -> str:
         return " ".join(f"{health}={count}" for health, count in value.by_health.items())

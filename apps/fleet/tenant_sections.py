@@ -26,7 +26,7 @@ def register() -> None:
     panels.placements.register(placements)
     panels.covers.register(covers)
     panels.narrowings.update(
-        health=panels.Narrowing("Has an instance that is", lambda user: Health.choices, _with_health),
+        health=panels.Narrowing("Health of an instance", lambda user: Health.choices, _with_health),
         account=panels.Narrowing("Account", _account_choices, _in_account),
         cell=panels.Narrowing("Cell", _cell_choices, _in_cell),
     )

@@ -23,6 +23,7 @@ from apps.operations.choices import OPEN, State
 from apps.operations.models import Operation
 
 from . import panels, search
+from .choices import ContactRole
 from .models import Contact, Domain, ExternalId, Subscription, Tenant
 
 #: Rows of a timeline on a page of its own, and of the short one beside other things.
@@ -149,7 +150,7 @@ def tenant_page(user: Any, pk: int) -> TenantPage:
         operations=lines,
         events=events_of(user, tenant, served, limit=FEW),
         may_see_access=may_see_access(user, tenant),
-        contacts=list(tenant.contacts.all()),
+        contacts=sorted(tenant.contacts.all(), key=lambda one: ContactRole.values.index(one.role)),
         domains=list(tenant.domains.all()),
         external_ids=list(tenant.external_ids.all()),
     )
@@ -198,6 +199,7 @@ class TimelinePage:
     """A tenant's whole timeline, `before` a given event; `older` is where the next page starts."""
 
     tenant: Tenant
+    subscription: Subscription | None
     standing: panels.Standing | None
     events: Sequence[Event]
     older: int | None
@@ -210,8 +212,14 @@ def timeline_page(user: Any, pk: int, *, before: int | None) -> TimelinePage:
     served = panels.placements(user, [pk]).get(pk, ())
     events = events_of(user, tenant, served, limit=EVENTS + 1, before=before)
     older = events[EVENTS - 1].pk if len(events) > EVENTS else None
-    standing = panels.standing_of(served)
-    return TimelinePage(tenant, standing, events[:EVENTS], older, may_see_access(user, tenant))
+    return TimelinePage(
+        tenant=tenant,
+        subscription=_open_subscriptions([pk]).first(),
+        standing=panels.standing_of(served),
+        events=events[:EVENTS],
+        older=older,
+        may_see_access=may_see_access(user, tenant),
+    )
 
 
 # --- Who may touch it ----------------------------------------------------------------------------
@@ -244,6 +252,7 @@ class AccessPage:
     """Who reaches a tenant."""
 
     tenant: Tenant
+    subscription: Subscription | None
     standing: panels.Standing | None
     reaches: Sequence[Reach]
     may_see_access: bool = True
@@ -256,7 +265,8 @@ def access_page(user: Any, pk: int) -> AccessPage:
         raise PermissionDenied(
             "You need the permission “Read the audit trail” on this tenant; ask whoever manages access."
         )
-    return AccessPage(tenant, panels.standings(user, [pk]).get(pk), reaches(tenant))
+    standing = panels.standings(user, [pk]).get(pk)
+    return AccessPage(tenant, _open_subscriptions([pk]).first(), standing, reaches(tenant))
 
 
 def reaches(tenant: Tenant) -> list[Reach]:

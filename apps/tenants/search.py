@@ -24,6 +24,7 @@ MAX_LENGTH = 100
 ANYWHERE_FROM, SIMILAR_FROM = 3, 4
 #: With so many found as typed, nothing is guessed.
 ENOUGH = 5
+GUESSES = 8
 LARGEST_ID = 2**63 - 1
 
 
@@ -145,7 +146,7 @@ def lookup(user: Any, text: str, *, limit: int = 20) -> list[Found]:
         if _may_guess(text, found):
             known = {hit.tenant_id for hit in found}
             similar = _run(_similar(sources, seen, text), sources, _params(seen, text, limit))
-            found += [hit for hit in similar if hit.tenant_id not in known]
+            found += [hit for hit in similar if hit.tenant_id not in known][:GUESSES]
     except EmptyResultSet:
         return []
     return found[:limit]

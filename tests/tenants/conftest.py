@@ -22,7 +22,9 @@ def world(db: None) -> SimpleNamespace:
     w.globex = make.make_tenant("globex", name="Globex", plan=make.make_plan("Scale", currency="USD"))
     w.initech = make.make_tenant("initech", name="Initech")
     w.northwind_1 = make.make_instance("northwind-prod", cell=cell_eu)
-    w.globex_1 = make.make_instance("globex-prod", cell=cell_us, health="failing", health_detail="answers 503")
+    w.globex_1 = make.make_instance(
+        "globex-prod", cell=cell_us, health="failing", health_detail="answers 503"
+    )
     w.shared_eu = make.make_instance("shared-eu-1", cell=cell_eu, kind="shared")
     w.shared_us = make.make_instance("shared-us-1", cell=cell_us, kind="shared")
     for tenant, instance in (
@@ -37,7 +39,9 @@ def world(db: None) -> SimpleNamespace:
         Domain.objects.create(tenant=w.globex, name="globex.example", is_primary=True)
         Domain.objects.create(tenant=w.initech, name="acme.com", is_primary=True)
         Contact.objects.create(tenant=w.northwind, name="Ada Lovelace", email="ada@northwind.example")
-        Contact.objects.create(tenant=w.globex, name="Hank Scorpio", email="hank@globex.example", role="billing")
+        Contact.objects.create(
+            tenant=w.globex, name="Hank Scorpio", email="hank@globex.example", role="billing"
+        )
         ExternalId.objects.create(tenant=w.northwind, system="stripe", value="cus_9s6XKzkNRiz8i3")
     w.everything = make.make_user("sees-all")
     make.grant(w.everything, "viewer")

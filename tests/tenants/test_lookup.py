@@ -102,7 +102,9 @@ def test_a_tenant_of_another_account_is_never_found(world: SimpleNamespace, text
 
 
 def test_ids_of_what_is_out_of_scope_find_nothing(world: SimpleNamespace) -> None:
-    found = search.lookup(world.of_eu, str(world.globex.pk)) + search.lookup(world.of_eu, str(world.globex_1.pk))
+    found = search.lookup(world.of_eu, str(world.globex.pk)) + search.lookup(
+        world.of_eu, str(world.globex_1.pk)
+    )
     assert "Globex" not in [hit.name for hit in found]
 
 
@@ -192,6 +194,7 @@ def test_every_part_of_the_search_has_its_index(world: SimpleNamespace) -> None:
 def test_a_left_contact_is_found_no_more(world: SimpleNamespace) -> None:
     with make.as_system():
         Contact.objects.filter(email="hank@globex.example").delete()
-    assert names(world.everything, "hank@globex.example") == [] or search.lookup(
-        world.everything, "hank@globex.example"
-    )[0].is_guess
+    assert (
+        names(world.everything, "hank@globex.example") == []
+        or search.lookup(world.everything, "hank@globex.example")[0].is_guess
+    )
