@@ -1,6 +1,5 @@
 """The engine: whole lives a second, bulk acceptance, time to the first step; and the bare queue beside it."""
 
-import multiprocessing
 import os
 import statistics
 import subprocess
@@ -41,14 +40,15 @@ def _fleet(count: int) -> list[int]:
     return list(rows.values_list("pk", flat=True)[:count])
 
 
-def _work(ready: "multiprocessing.synchronize.Barrier", until_empty: "multiprocessing.synchronize.Event") -> None:
-    """A worker process of the bench: the very loop that Dramatiq's actor runs."""
-    import django
+WORKER = "import django; django.setup(); from apps.fleet.benches.engine import work; work()"
 
-    django.setup()
+
+def work() -> None:
+    """A worker process of the bench: the very loop that Dramatiq's actor runs. Says when it is ready."""
     runner.run_due()
-    ready.wait()
-    while not until_empty.is_set():
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while True:
         if not runner.run_due():
             time.sleep(0.005)
 
@@ -57,12 +57,15 @@ def operations() -> Iterator[Figure]:
     """Whole lives a second on two worker processes: submit, audit, lease, two steps, events, end."""
     ids, actor = _fleet(COUNT), boss()
     nudge, services.nudge = services.nudge, lambda count=1: None  # the workers of this bench look by themselves
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Barrier(3), context.Event()
-    workers = [context.Process(target=_work, args=(ready, done)) for _ in range(2)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER], cwd=settings.BASE_DIR, env=dict(os.environ), stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     for worker in workers:
-        worker.start()
-    ready.wait()
+        if worker.stdout is None or worker.stdout.readline().strip() != "ready":
+            raise RuntimeError("a worker of the bench did not start")
     began = time.perf_counter()
     try:
         for first in range(0, len(ids), 500):
@@ -70,11 +73,11 @@ def operations() -> Iterator[Figure]:
         while Operation.objects.open().exists():
             time.sleep(0.05)
     finally:
-        done.set()
+        took = time.perf_counter() - began
         services.nudge = nudge
-    took = time.perf_counter() - began
-    for worker in workers:
-        worker.join()
+        for worker in workers:
+            worker.kill()
+            worker.wait()
     ended = dict(connection_rows("SELECT state, count(*) FROM operations_operation WHERE reason = 'bench' GROUP BY 1"))
     if set(ended) != {"succeeded"}:
         raise RuntimeError(f"not every operation succeeded: {ended}")
