@@ -11,7 +11,7 @@ from apps.access.scoping import visible
 from apps.accounts.models import Account
 from apps.tenants.models import Tenant
 
-from .choices import Health, InstanceKind, ProviderName
+from .choices import WRONG, Health, InstanceKind, ProviderName
 from .models import Cell, Instance, Placement
 from .queries.instances import listed
 
@@ -24,6 +24,26 @@ def _accounts(request: HttpRequest | None) -> QuerySet[Account]:
     return visible(request.user, Account).order_by("name") if request else Account.objects.none()
 
 
+#: Failing, degraded or unknown, in one word.
+ANY_WRONG = "wrong"
+
+
+class OneOrMany(forms.SelectMultiple):
+    """A select of one that an address may give several values, as links and saved views do."""
+
+    allow_multiple_selected = False
+
+    def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> Any:
+        """With “any” in front; several values show as the first of them, the chips name all."""
+        groups = super().optgroups(name, value[:1], attrs)
+        anything = self.create_option(name, "", "any", not value, 0)
+        return [(None, [anything], 0), *groups]
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[str]:
+        """What was chosen; the empty choice is none."""
+        return [value for value in super().value_from_datadict(data, files, name) or [] if value]
+
+
 class InstanceFilter(filters.FilterSet):
     """Which, how, where, what it runs, for whom."""
 
@@ -33,7 +53,7 @@ class InstanceFilter(filters.FilterSet):
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "Instance or tenant"}),
     )
     health = filters.MultipleChoiceFilter(
-        label="Status", choices=Health.choices, widget=forms.CheckboxSelectMultiple
+        label="Status", method="by_health", choices=[(ANY_WRONG, "Wrong"), *Health.choices], widget=OneOrMany
     )
     cell = filters.ModelChoiceFilter(label="Cell", queryset=_cells, to_field_name="name", empty_label="any")
     account = filters.ModelChoiceFilter(
@@ -57,6 +77,10 @@ class InstanceFilter(filters.FilterSet):
     class Meta:
         model = Instance
         fields: list[str] = []
+
+    def by_health(self, rows: QuerySet[Instance], name: str, values: list[str]) -> QuerySet[Instance]:
+        wanted = {health for value in values for health in (WRONG if value == ANY_WRONG else (value,))}
+        return rows.filter(health__in=sorted(wanted)) if wanted else rows
 
     def by_text(self, rows: QuerySet[Instance], name: str, value: str) -> QuerySet[Instance]:
         """Instances whose name holds the text, and those of visible tenants whose name or key does."""

@@ -1,7 +1,6 @@
 """What detail pages say about a thing: a list of attributes, drawn by one template."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from math import floor
 from typing import Any
 from urllib.parse import urlencode
@@ -10,25 +9,28 @@ from django.urls import reverse
 
 from apps.access.choices import Permission
 from apps.access.scoping import scopes_of
+from apps.core.templatetags.ui import ago, at
 
-from .choices import WRONG, Health, Wanted
+from .choices import Health, Wanted
 from .queries.instances import InstanceHead
 from .queries.metrics import CHARTS
-from .queries.overview import AFFECTING, BOARDS, SQUARES, Overview
+from .queries.overview import BOARDS, SQUARES, Overview
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One line: a label, its value, where it leads, and what else is to be known. A time is drawn as a time."""
+    """One line: a label, its value, where it leads, and what else is to be known."""
 
     label: str
     value: Any
     url: str = ""
     note: str = ""
+    mono: bool = False
 
     @property
-    def is_time(self) -> bool:
-        return isinstance(self.value, datetime)
+    def copy(self) -> bool:
+        """What is written in one width is made to be copied."""
+        return self.mono and bool(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,12 @@ def instance_panels(head: InstanceHead) -> list[Panel]:
         Panel(
             "Seen",
             (
-                Attribute("Last look", i.observed_at),
+                Attribute("Last look", ago(i.observed_at)),
                 Attribute(
                     "Version", i.version or "none", note=f"{i.wanted_version} is wanted" if is_behind else ""
                 ),
-                Attribute("Endpoint", i.endpoint),
-                Attribute("Starts", i.generation or None, note="since it was made" if i.generation else ""),
+                Attribute("Endpoint", i.endpoint, mono=True),
+                Attribute("Starts", i.generation or None),
             ),
         ),
         Panel(
@@ -72,7 +74,7 @@ def instance_panels(head: InstanceHead) -> list[Panel]:
                     "Account", account.name, reverse("accounts:account", args=[account.pk]) if seen else ""
                 ),
                 Attribute("Region", cell.region.code, note=cell.region.jurisdiction),
-                Attribute("Made", i.created_at),
+                Attribute("Made", at(i.created_at, "date")),
             ),
         ),
     ]
@@ -183,7 +185,7 @@ def _affected(page: Overview) -> Kpi:
     money = " + ".join(f"{currency} {amount:,.0f}" for currency, amount in sorted(page.at_risk.items()))
     note = f"{money} a month at risk" if money else "nothing at risk"
     return Kpi(
-        "Tenants affected now", f"{page.affected:,}", note, _list_of(health=[*AFFECTING]), bool(page.affected)
+        "Tenants affected now", f"{page.affected:,}", note, _list_of(health="wrong"), bool(page.affected)
     )
 
 
@@ -218,7 +220,7 @@ def _not_serving(page: Overview) -> Kpi:
     note = f"{starting:,} starting" + (
         f" · {locked} cell{'s' if locked > 1 else ''} locked" if locked else ""
     )
-    return Kpi("Stopped on purpose", f"{stopped:,}", note, _list_of(health=[Health.STOPPED, Health.STARTING]))
+    return Kpi("Stopped on purpose", f"{stopped:,}", note, _list_of(health=Health.STOPPED))
 
 
 def cell_panels(cell: Any) -> dict[str, Any]:
@@ -234,13 +236,13 @@ def cell_panels(cell: Any) -> dict[str, Any]:
         ),
         Attribute("Region", cell.region.code, note=cell.region.jurisdiction),
         Attribute("Provider", cell.get_provider_display()),
-        Attribute("Made", cell.created_at),
+        Attribute("Made", at(cell.created_at, "date")),
     )
     return {
         "panels": [Panel("Cell", attributes)],
         "trail": [("Cells", reverse("fleet:cells")), (cell.name, "")],
         "instances_url": row.url,
-        "wrong_url": _list_of(cell=cell.name, health=[*WRONG]),
+        "wrong_url": _list_of(cell=cell.name, health="wrong"),
         "versions": [
             {"label": v, "number": n, "url": _list_of(cell=cell.name, version=v)} for v, n in cell.versions
         ],

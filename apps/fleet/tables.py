@@ -10,6 +10,7 @@ from .models import Cell, Instance
 
 STATE = {"td": {"class": "state"}}
 MAIN = {"td": {"class": "main"}}
+NOWRAP = {"td": {"class": "nowrap"}}
 RIGHT = {"td": {"class": "r nowrap"}}
 
 
@@ -25,7 +26,7 @@ class InstanceTable(tables.Table):
     health = tables.Column(verbose_name="Status", order_by=("health", "name"), attrs=STATE)
     name = tables.Column(verbose_name="Instance", attrs=MAIN)
     version = tables.Column(verbose_name="Version", order_by=("version", "name"), empty_values=())
-    cell = tables.Column(verbose_name="Cell", accessor="cell__name", orderable=False)
+    cell = tables.Column(verbose_name="Cell", accessor="cell__name", orderable=False, attrs=NOWRAP)
     account = tables.Column(verbose_name="Account", accessor="cell__region__account__name", orderable=False)
     kind = tables.Column(verbose_name="Kind", orderable=False)
     tenants = tables.Column(verbose_name="Tenants", accessor="tenant_count", orderable=False, empty_values=())
@@ -56,6 +57,9 @@ class InstanceTable(tables.Table):
     def render_name(self, record: Instance) -> str:
         return _cell("name", instance=record)
 
+    def value_name(self, record: Instance) -> str:
+        return record.name
+
     def render_version(self, record: Instance) -> str:
         return _cell("version", instance=record)
 
@@ -70,6 +74,12 @@ class InstanceTable(tables.Table):
 
     def render_cell(self, record: Instance) -> str:
         return _cell("cell", instance=record)
+
+    def value_cell(self, record: Instance) -> str:
+        return record.cell.name
+
+    def value_account(self, record: Instance) -> str:
+        return record.cell.region.account.name
 
     def render_account(self, record: Instance) -> str:
         return _cell("account", region=record.cell.region)
@@ -102,6 +112,12 @@ class CellTable(tables.Table):
 
     def render_name(self, record: Cell) -> str:
         return _cell("cell_name", cell=record)
+
+    def value_name(self, record: Cell) -> str:
+        return record.name
+
+    def value_account(self, record: Cell) -> str:
+        return record.region.account.name
 
     def render_health(self, record: Any) -> str:
         return _cell("counts", row=record.board)

@@ -39,6 +39,8 @@ def test_it_lists_what_the_reader_sees(world: World, as_user: Callable[..., Clie
         ({"q": "umb-key"}, {"second"}),
         ({"q": "globex"}, set()),
         ({"health": ["failing", "degraded"]}, {"second"}),
+        ({"health": "wrong"}, {"second"}),
+        ({"health": ""}, {"northwind-prod", "second"}),
         ({"health": "well"}, {"northwind-prod"}),
         ({"cell": "eu-west-1a"}, {"northwind-prod", "second"}),
         ({"cell": "us-east-2a"}, set()),

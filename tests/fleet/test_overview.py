@@ -74,7 +74,7 @@ def test_more_than_three_wrong_in_a_cell_are_one_line(world: World) -> None:
         make_instance(f"many-{number}", cell=world.cell, health="failing", health_detail="port closed")
     make_instance("lonely", cell=other, health="degraded", health_detail="slow")
     lines = wrong_questions.wrong_now(world.operator, page_of(world.operator))
-    assert [line.title for line in lines] == ["lonely: slow", "eu-west-1a: 4 failing"]
+    assert [line.title for line in lines] == ["lonely: slow", "eu-west-1a: 4 failing of 5"]
     assert [line.is_group for line in lines] == [False, True]
     assert lines[0].may_restart
     assert lines[1].details == ["port closed"]
@@ -122,8 +122,8 @@ def test_what_changed_is_told_to_who_may_know(world: World, as_user: Callable[..
     with as_system():
         record(
             [
-                event("x.y", "here it happened", cell_id=world.cell.pk),
-                event("x.y", "there it happened", cell_id=world.elsewhere.cell_id),
+                event("x.y", "here it happened", account_id=world.cell.region.account_id),
+                event("x.y", "there it happened", account_id=world.elsewhere.cell.region.account_id),
             ]
         )
     text = as_user(world.operator).get(URL).content.decode()

@@ -96,6 +96,8 @@ class BoardRow:
     @property
     def aside(self) -> str:
         """What stands at the end of the line."""
+        if not self.total:
+            return "empty"
         return f"{self.wrong:,} wrong" if self.wrong else "all well" if self.counts[Health.WELL] else ""
 
     @property

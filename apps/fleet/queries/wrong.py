@@ -38,6 +38,7 @@ class WrongLine:
     cell: str
     is_group: bool
     counts: Counter[str]
+    total: int = 1
     tenants: int = 0
     tenant: str = ""
     suspect: Operation | None = None
@@ -79,14 +80,14 @@ class WrongLine:
         if not self.is_group:
             return f"{self.first.name}: {self.first.health_detail or Health(self.health).label.lower()}"
         parts = [f"{self.counts[h]:,} {Health(h).label.lower()}" for h in WRONG if self.counts[h]]
-        return f"{self.cell}: {', '.join(parts)}"
+        return f"{self.cell}: {', '.join(parts)} of {self.total:,}"
 
     @property
     def url(self) -> str:
         """The instance, or the list of the cell's wrong ones."""
         if not self.is_group:
             return reverse("fleet:instance", args=[self.first.pk])
-        query = urlencode({"cell": self.cell, "health": [str(h) for h in WRONG]}, doseq=True)
+        query = urlencode({"cell": self.cell, "health": "wrong"})
         return f"{reverse('fleet:instances')}?{query}"
 
     @property
@@ -94,8 +95,9 @@ class WrongLine:
         """The last operation before it went wrong, and on how many of a cell's it was."""
         if self.suspect is None:
             return ""
-        words = f"{kind_label(self.suspect.kind)} by {self.suspect.actor}"
-        return f"{words}, on {self.overlap} of the newest {len(self.instances)}" if self.is_group else words
+        version = self.suspect.params.get("version", "")
+        words = f"{kind_label(self.suspect.kind)} {version}".strip() + f" by {self.suspect.actor}"
+        return f"{words}, on {self.overlap} of {len(self.instances)}" if self.is_group else words
 
     @property
     def open_words(self) -> str:
@@ -125,7 +127,9 @@ def wrong_now(user: Any, page: Overview) -> list[WrongLine]:
 
 def _grouped(rows: Sequence[Instance], page: Overview) -> list[WrongLine]:
     wrong_in: dict[int, Counter[str]] = {}
+    totals: Counter[int] = Counter()
     for tally in page.tallies:
+        totals[tally.cell_id] += tally.number
         if tally.health in WRONG:
             wrong_in.setdefault(tally.cell_id, Counter())[tally.health] += tally.number
     lines: dict[tuple[str, int], WrongLine] = {}
@@ -136,7 +140,9 @@ def _grouped(rows: Sequence[Instance], page: Overview) -> list[WrongLine]:
         if key not in lines:
             cell = page.cells.get(row.cell_id)
             shown = counts if many else Counter({row.health: 1})
-            lines[key] = WrongLine([], row.cell_id, cell.name if cell else "", many, shown)
+            lines[key] = WrongLine(
+                [], row.cell_id, cell.name if cell else "", many, shown, totals[row.cell_id] if many else 1
+            )
         lines[key].instances.append(row)
         lines[key].ids.add(row.pk)
     return list(lines.values())
@@ -187,11 +193,12 @@ def _add_operations(user: Any, lines: Sequence[WrongLine]) -> None:
         if ended:
             ended.sort(key=lambda operation: -operation.pk)
             line.suspect = ended[0]
-            line.overlap = sum(
-                1
-                for o in ended
-                if (o.kind, o.batch_id or o.pk) == (ended[0].kind, ended[0].batch_id or ended[0].pk)
-            )
+            line.overlap = sum(1 for operation in ended if _same(operation, ended[0]))
+
+
+def _same(one: Operation, other: Operation) -> bool:
+    """Whether two operations did the same, to whatever they did it."""
+    return (one.kind, one.params) == (other.kind, other.params)
 
 
 def _add_permission(user: Any, lines: Sequence[WrongLine]) -> None:

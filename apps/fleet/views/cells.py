@@ -23,6 +23,7 @@ def cell_list(request: HttpRequest) -> HttpResponse:
         queryset=listed_cells(request.user),
         table_class=CellTable,
         filter_class=CellFilter,
+        context={"noun": "cell", "live": 10},
     )
 
 
