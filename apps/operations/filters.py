@@ -38,10 +38,11 @@ class OperationFilter(filters.FilterSet):
     )
     state = filters.ChoiceFilter(label="State", choices=State.choices, empty_label="any")
     kind = filters.ChoiceFilter(label="Kind", choices=kind_choices, empty_label="any")
-    mine = filters.ChoiceFilter(
-        label="Asked for by", method="by_mine", choices=[("1", "me")], empty_label="anybody"
+    actor = filters.CharFilter(
+        label="Asked for by",
+        method="by_actor",
+        widget=forms.TextInput(attrs={"placeholder": "me, or a user name", "autocomplete": "off"}),
     )
-    actor = filters.CharFilter(label="User name", field_name="actor__username", lookup_expr="iexact")
     since = filters.DateFilter(
         label="From", method="by_since", widget=forms.DateInput(attrs={"type": "date"})
     )
@@ -57,8 +58,10 @@ class OperationFilter(filters.FilterSet):
         number = number_in(value)
         return rows.filter(wanted if number is None else wanted | Q(pk=number))
 
-    def by_mine(self, rows: QuerySet[Operation], name: str, value: str) -> QuerySet[Operation]:
-        return rows.filter(actor_id=self.request.user.pk)
+    def by_actor(self, rows: QuerySet[Operation], name: str, value: str) -> QuerySet[Operation]:
+        if value.strip().lower() == "me":
+            return rows.filter(actor_id=self.request.user.pk)
+        return rows.filter(actor__username__iexact=value.strip())
 
     def by_since(self, rows: QuerySet[Operation], name: str, value: date) -> QuerySet[Operation]:
         return rows.filter(created_at__gte=_midnight(value))

@@ -1,47 +1,54 @@
 """What the page of an operation says in words: facts, advice, where one is."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
+
+from apps.core.templatetags.ui import at
 
 from . import kinds
 from .choices import State
 from .models import Operation
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a panel (see `components/kv.html`)."""
+
+    label: str
+    value: Any
+    url: str = ""
+    note: str = ""
+    mono: bool = False
+    copy: bool = False
 
 
-def facts(operation: Operation, kind_label: str, target_url: str) -> list[Row]:
+def facts(operation: Operation, kind_label: str, target_url: str) -> list[Fact]:
     """What was asked for, by whom, why, and who decided since."""
-    rows: list[Row] = [
-        {"label": "What", "value": kind_label},
-        {"label": "On", "value": operation.target_label, "url": target_url, "note": operation.target_type},
-        *(
-            {"label": name.capitalize(), "value": value, "mono": True}
-            for name, value in operation.params.items()
-        ),
-        {"label": "Why", "value": operation.reason},
-        {"label": "By", "value": str(operation.actor), "note": f"by {operation.get_via_display().lower()}"},
-        {"label": "Asked for", "value": operation.created_at},
+    rows = [
+        Fact("What", kind_label, note="" if operation.is_changing else "changes nothing"),
+        Fact("On", operation.target_label, target_url, operation.target_type),
+        *(Fact(name.capitalize(), value, mono=True) for name, value in operation.params.items()),
+        Fact("Why", operation.reason),
+        Fact("By", str(operation.actor), note=f"by {operation.get_via_display().lower()}"),
+        Fact("Asked for", at(operation.created_at, "second")),
     ]
-    if operation.approved_by:
-        rows.append(
-            {"label": "Approved by", "value": str(operation.approved_by), "note": operation.approval_reason}
-        )
-        rows.append({"label": "Approved", "value": operation.approved_at})
     if operation.batch:
         url = reverse("operations:batch", args=[operation.batch_id])
-        rows.append({"label": "Batch", "value": f"one of {operation.batch.total:,}", "url": url})
-    rows += [{"label": "Started", "value": operation.started_at}] if operation.started_at else []
-    rows += [{"label": "Ended", "value": operation.finished_at}] if operation.finished_at else []
+        rows.append(Fact("Batch", f"one of {operation.batch.total:,}", url))
+    if operation.approved_by:
+        rows.append(Fact("Approved by", str(operation.approved_by), note=operation.approval_reason))
+        rows.append(Fact("Approved", at(operation.approved_at, "second")))
+    if operation.started_at:
+        rows.append(Fact("Started", at(operation.started_at, "second")))
+    if operation.finished_at:
+        rows.append(Fact("Ended", at(operation.finished_at, "second")))
     if operation.retries:
-        rows.append({"label": "Tried again", "value": f"{operation.retries} times"})
+        rows.append(Fact("Tried again", f"{operation.retries:,} times"))
     if operation.lost:
-        rows.append(
-            {"label": "Workers lost", "value": operation.lost, "note": "another one took over each time"}
-        )
-    rows.append({"label": "Number", "value": str(operation.pk), "copy": True, "mono": True})
-    return rows
+        rows.append(Fact("Workers lost", operation.lost, note="another one took over each time"))
+    return [*rows, Fact("Number", str(operation.pk), mono=True, copy=True)]
 
 
 def advice(operation: Operation) -> str:

@@ -109,7 +109,7 @@ class OperationPage:
         return panels.trail_to((f"{self.kind_label} {self.operation.target_label}", ""))
 
     @property
-    def facts(self) -> list[dict[str, Any]]:
+    def facts(self) -> list[panels.Fact]:
         return panels.facts(self.operation, self.kind_label, self.target_url)
 
     @property
@@ -225,7 +225,10 @@ def timeline(user: Any, operation: Operation) -> list[Event]:
     rows = Event.objects.filter(
         operation_id=operation.pk, at__gte=operation.created_at - timedelta(minutes=1)
     )
-    return list(visible(user, rows).select_related("actor").order_by("at", "id")[:MAX_ROWS])
+    events = list(visible(user, rows).select_related("actor").order_by("at", "id")[:MAX_ROWS])
+    for event in events:
+        event.operation_id = None  # they stand on its page: no link from each line to where one is
+    return events
 
 
 def trail(operation: Operation) -> list[Any]:

@@ -63,7 +63,7 @@ def preview(client, **data):
 
 
 def confirm(client, shown, reason="rolling restart"):
-    return client.post(URL, {**hidden(shown), "reason": reason})
+    return client.post(URL, {**hidden(shown), "confirmed": "1", "reason": reason})
 
 
 # --- Preview -------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_it_rejects_post(operator):
         ("kind=stop", {"stop"}),
         ("q=shop-prod", {"restart"}),
         ("q=disk+full", {"stop"}),
-        ("mine=1", {"restart"}),
+        ("actor=me", {"restart"}),
         ("actor=OTTO", {"stop"}),
         ("since=2020-01-01", {"restart", "stop"}),
         ("until=2020-01-01", set()),
