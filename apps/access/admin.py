@@ -168,18 +168,20 @@ class GrantAdmin(AccessAdmin):
     def save_model(self, request: HttpRequest, obj: Grant, form: Any, change: bool) -> None:
         to = obj.user or obj.group
         assert to is not None  # noqa: S101 - the constraint grant_to_one_holder was checked with the form
+        actor: Any = request.user
         given = services.give_grant(
             to=to,
             role=obj.role,
             scope=obj.scope,
             until=obj.until,
-            actor=request.user,
+            actor=actor,
             reason=given_reason(request),
         )
         obj.__dict__.update(given.__dict__)
 
     def delete_model(self, request: HttpRequest, obj: Grant) -> None:
-        services.take_grant(obj, actor=request.user, reason=given_reason(request))
+        actor: Any = request.user
+        services.take_grant(obj, actor=actor, reason=given_reason(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Grant]) -> None:
         for grant in queryset.select_related("user", "group", "scope"):

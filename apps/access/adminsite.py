@@ -59,13 +59,11 @@ class FixSite(admin.AdminSite):
             )
         return redirect_to_login(wanted, "account_login")
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Signing out is the console's own page."""
         return redirect("account_logout")
 
-    def password_change(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Changing one's password is the console's own page, which asks for the old one and for a second factor."""
         return redirect("account_change_password")
 

@@ -20,7 +20,9 @@ class Permission(models.TextChoices):
 
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
 #: scope alone does not carry them.
-CHANGING = frozenset({Permission.DIAGNOSE, Permission.RESTART, Permission.DEPLOY, Permission.APPROVE, Permission.FIX_DATA})
+CHANGING = frozenset(
+    {Permission.DIAGNOSE, Permission.RESTART, Permission.DEPLOY, Permission.APPROVE, Permission.FIX_DATA}
+)
 #: Permissions that show what belongs to all tenants of an instance.
 WHOLE_INSTANCE = CHANGING | {Permission.READ_LOGS}
 

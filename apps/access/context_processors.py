@@ -20,7 +20,9 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         if holds(user, item.permission):
             url = reverse(item.url_name)
             active = request.path == url or (url != "/" and request.path.startswith(url))
-            groups.setdefault(item.group, []).append({"label": item.label, "url": url, "active": active, "key": item.key})
+            groups.setdefault(item.group, []).append(
+                {"label": item.label, "url": url, "active": active, "key": item.key}
+            )
     return {
         "nav": [{"label": label, "items": items} for label, items in groups.items()],
         "palette_enabled": True,

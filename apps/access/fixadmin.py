@@ -58,7 +58,7 @@ class VisibleRelated(admin.RelatedFieldListFilter):
 
     MOST = 500
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         rows = visible(request.user, field.remote_field.model)
         return [(row.pk, str(row)) for row in rows.distinct()[: self.MOST]]
 
@@ -81,7 +81,7 @@ class FixAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_max_show_all = 200
     save_on_top = False
     view_on_site = False
-    actions: ClassVar[Sequence[Any]] = ("delete_selected",)  # type: ignore[assignment]
+    actions: tuple[Any, ...] = ("delete_selected",)
     delete_confirmation_template = "admin/fix_delete_confirmation.html"
     delete_selected_confirmation_template = "admin/fix_delete_selected_confirmation.html"
     object_history_template = "admin/fix_history.html"
@@ -141,7 +141,9 @@ class FixAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return [(None, {"fields": [REASON], "classes": ["fix-reason"]}), *rest] if writes else rest
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        fields = kwargs["fields"] if "fields" in kwargs else flatten_fieldsets(self.get_fieldsets(request, obj))
+        fields = (
+            kwargs["fields"] if "fields" in kwargs else flatten_fieldsets(self.get_fieldsets(request, obj))
+        )
         kwargs["fields"] = fields if fields is None else [name for name in fields if name != REASON]
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.base_fields = {REASON: reason_field(), **form.base_fields}
@@ -256,7 +258,7 @@ class FixAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 f"{name} {obj} was {did} by hand{which}",
                 tone=Tone.WARN,
                 actor=request.user,
-                **context_of(obj),
+                **dict[str, Any](context_of(obj)),
             )
             for obj in objs
         )
@@ -295,7 +297,7 @@ class FixAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class ReadOnlyAdmin(FixAdmin):
     """For rows that only the engine, a probe or a service writes. They may go with the row they belong to."""
 
-    actions: ClassVar[Sequence[Any]] = ()  # type: ignore[assignment]
+    actions = ()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -329,7 +331,7 @@ def _ask_again(request: HttpRequest, without: str = "") -> None:
     """Make Django show its confirmation once more: a POST without its reason confirms nothing."""
     kept = request.POST.copy()
     kept.pop(without, None)
-    request.POST = kept if without else QueryDict()  # type: ignore[misc, assignment]
+    request.POST = kept if without else QueryDict()  # type: ignore[assignment]
     messages.error(request, REASON_MISSING)
 
 

@@ -111,7 +111,9 @@ def _export(request: HttpRequest, page: str, rows: QuerySet[Any], table_class: t
     values: Iterable[list[Any]] = table.as_values(exclude_columns=("select", "actions"))
     lines: Iterator[str] = (writer.writerow([safe_cell(cell) for cell in row]) for row in values)
     return StreamingHttpResponse(
-        lines, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        lines,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 

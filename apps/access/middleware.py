@@ -21,7 +21,9 @@ class ActingMiddleware:
         request_id = uuid.uuid4().hex
         act = Acting(
             # Lazy: a page that writes nothing need not know who reads it.
-            actor=SimpleLazyObject(lambda: request.user if request.user.is_authenticated else system_actor("visitor")),
+            actor=SimpleLazyObject(
+                lambda: request.user if request.user.is_authenticated else system_actor("visitor")
+            ),
             via="admin" if request.path.startswith("/admin/") else "page",
             request_id=request_id,
             remote_addr=request.META.get("REMOTE_ADDR"),

@@ -15,7 +15,7 @@ class RecordedUserManager(UserManager.from_queryset(RecordedQuerySet)):  # type:
     """Django's user manager over a queryset whose bulk writes are recorded."""
 
 
-class User(Recorded, AbstractUser):  # type: ignore[misc]
+class User(Recorded, AbstractUser):
     """A person, or a named part of the system that acts by itself."""
 
     kind = models.CharField(max_length=8, choices=UserKind.choices, default=UserKind.PERSON)
@@ -24,7 +24,7 @@ class User(Recorded, AbstractUser):  # type: ignore[misc]
     AUDIT_EXCLUDE = ("password", "last_login")
     AUDIT_EXEMPT = ""
 
-    objects = RecordedUserManager()
+    objects = RecordedUserManager()  # type: ignore[misc]
 
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"
@@ -37,7 +37,9 @@ class Scope(BaseModel):
     """What permissions are given on: everything, or one account, cell or tenant (by its id)."""
 
     kind = models.CharField(max_length=12, choices=ScopeKind.choices)
-    object_id = models.BigIntegerField(default=0, help_text="id of the account, cell or tenant; 0 for everything")
+    object_id = models.BigIntegerField(
+        default=0, help_text="id of the account, cell or tenant; 0 for everything"
+    )
     label = models.CharField(max_length=200, blank=True)
 
     class Meta:
@@ -53,7 +55,11 @@ class Scope(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return "everything" if self.kind == ScopeKind.EVERYTHING else f"{self.get_kind_display().lower()} {self.label}"
+        return (
+            "everything"
+            if self.kind == ScopeKind.EVERYTHING
+            else f"{self.get_kind_display().lower()} {self.label}"
+        )
 
 
 class ScopeUserPermission(UserObjectPermissionBase):
@@ -110,7 +116,8 @@ class Grant(BaseModel):
         ordering = ["-created_at"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(user__isnull=False, group__isnull=True) | models.Q(user__isnull=True, group__isnull=False),
+                condition=models.Q(user__isnull=False, group__isnull=True)
+                | models.Q(user__isnull=True, group__isnull=False),
                 name="grant_to_one_holder",
             ),
             models.UniqueConstraint(fields=["user", "role", "scope"], name="grant_user_once"),

@@ -1,7 +1,8 @@
 """What access registers with the floor below."""
 
-from apps.core import palette
+from apps.core import navigation, palette
 
+from .choices import Permission
 from .search import find_pages, find_people
 
 
@@ -9,3 +10,7 @@ def register() -> None:
     """Called once, from apps.py."""
     palette.register("pages", find_pages)
     palette.register("people", find_people)
+    item = navigation.NavItem(
+        "Access", "access:people", group="Account for", order=80, permission=Permission.MANAGE_ACCESS
+    )
+    navigation.register(item)

@@ -93,7 +93,9 @@ def _load(user: Any) -> dict[str, Scopes]:
     }
 
 
-def visible(user: Any, rows: type[M] | models.QuerySet[M], permission: str = Permission.VIEW) -> models.QuerySet[M]:
+def visible(
+    user: Any, rows: type[M] | models.QuerySet[M], permission: str = Permission.VIEW
+) -> models.QuerySet[M]:
     """The rows on which `user` holds `permission`; none for who holds it nowhere."""
     queryset: models.QuerySet[M] = rows._default_manager.all() if isinstance(rows, type) else rows
     scopes = scopes_of(user, permission)
@@ -124,4 +126,6 @@ def require(user: Any, permission: str, obj: models.Model) -> None:
     name = obj._meta.verbose_name
     if permission == Permission.VIEW or not allowed(user, Permission.VIEW, obj):
         raise Http404(f"No such {name}.")
-    raise PermissionDenied(f"You need the permission “{Permission(permission).label}” on this {name}; ask whoever manages access.")
+    raise PermissionDenied(
+        f"You need the permission “{Permission(permission).label}” on this {name}; ask whoever manages access."
+    )

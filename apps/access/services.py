@@ -48,7 +48,9 @@ def scope_for(kind: str, obj: Any = None) -> Scope:
 def seed_roles() -> None:
     """Make the seeded roles where they lack; roles that exist are left as people made them."""
     for name, (description, permissions) in SEEDED_ROLES.items():
-        Role.objects.get_or_create(name=name, defaults={"description": description, "permissions": [str(p) for p in permissions]})
+        Role.objects.get_or_create(
+            name=name, defaults={"description": description, "permissions": [str(p) for p in permissions]}
+        )
 
 
 def give_grant(
@@ -101,8 +103,10 @@ def sync_permissions(holder: User | Group, scope: Scope) -> None:
     for grant in Grant.objects.filter(scope=scope, **key).select_related("role"):
         for codename in grant.role.permissions:
             known = codename in ends
-            ends[codename] = None if grant.until is None or (known and ends[codename] is None) else (
-                max(grant.until, ends[codename] or grant.until) if known else grant.until
+            ends[codename] = (
+                None
+                if grant.until is None or (known and ends[codename] is None)
+                else (max(grant.until, ends[codename] or grant.until) if known else grant.until)
             )
     permissions = {
         p.codename: p

@@ -82,7 +82,9 @@ def delete_view(request: HttpRequest, pk: int) -> HttpResponse:
         view.delete()
     messages.success(request, f"“{view.name}” is gone.")
     back = request.POST.get("next", "")
-    return redirect(back if url_has_allowed_host_and_scheme(back, {request.get_host()}) else _list_url(view.page))
+    return redirect(
+        back if url_has_allowed_host_and_scheme(back, {request.get_host()}) else _list_url(view.page)
+    )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -95,4 +97,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def permission_denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
     """The 403 page, with what to do about it."""
-    return HttpResponse(loader.get_template("403.html").render({"message": str(exception)}, request), status=403)
+    return HttpResponse(
+        loader.get_template("403.html").render({"message": str(exception)}, request), status=403
+    )

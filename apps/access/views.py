@@ -17,7 +17,9 @@ def signin_link(request: HttpRequest) -> HttpResponse:
         raise Http404("Sign-in links are off here.")
     user = get_user(request)
     if user is None:
-        messages.error(request, "This link was used before or is too old. Make a new one: manage.py signin_link")
+        messages.error(
+            request, "This link was used before or is too old. Make a new one: manage.py signin_link"
+        )
         return redirect("account_login")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return redirect("/")

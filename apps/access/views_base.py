@@ -31,7 +31,9 @@ def needs(permission: str, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> Cal
                     return HttpResponse(status=401, headers={"HX-Redirect": "/accounts/login/"})
                 return redirect_to_login(request.get_full_path())
             if not holds(request.user, permission):
-                raise PermissionDenied(f"You need the permission “{Permission(permission).label}”; ask whoever manages access.")
+                raise PermissionDenied(
+                    f"You need the permission “{Permission(permission).label}”; ask whoever manages access."
+                )
             return view(request, *args, **kwargs)
 
         guarded.declared_permission = str(permission)  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ def _day() -> forms.DateInput:
     return forms.DateInput(attrs={"type": "date"})
 
 
-class AuditFilter(filters.FilterSet):  # type: ignore[misc]
+class AuditFilter(filters.FilterSet):
     """Who, what, on which row, by which way, why, when."""
 
     q = filters.CharFilter(

@@ -36,6 +36,11 @@ class AuditEntry(AbstractLogEntry):
 
     objects = LogEntryManager.from_queryset(TrailQuerySet)()
 
+    # Columns of auditlog's own, which has no types.
+    actor_id: int | None
+    cid: str | None
+    remote_addr: str | None
+
     class Meta(AbstractLogEntry.Meta):
         verbose_name_plural = "audit entries"
         indexes = [

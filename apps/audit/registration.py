@@ -22,7 +22,8 @@ BORROWED: dict[str, tuple[str, ...]] = {
 def register_models() -> None:
     """Register each model of `apps.*` that does not carry AUDIT_EXEMPT. Every model has this one way in."""
     for model in apps.get_models():
-        if not model.__module__.startswith(PREFIX) or getattr(model, "AUDIT_EXEMPT", ""):
+        exempt: Any = getattr(model, "AUDIT_EXEMPT", "")
+        if exempt or not model.__module__.startswith(PREFIX):
             continue
         auditlog.register(model, exclude_fields=list(getattr(model, "AUDIT_EXCLUDE", ())))
         _watch_many_to_many(model)
@@ -66,8 +67,8 @@ def _record_many_to_many(
     if pk_set is not None:
         others = others.filter(pk__in=pk_set)
     if operation == "delete":  # only what really was in it
-        relation = owner._meta.get_field(field)
-        others = others.filter(**{field if reverse else relation.related_query_name(): instance.pk})  # type: ignore[union-attr]
+        relation: Any = owner._meta.get_field(field)
+        others = others.filter(**{field if reverse else relation.related_query_name(): instance.pk})
     found = list(others)
     changes = (
         [(obj, [str(instance)]) for obj in found] if reverse else [(instance, [str(obj) for obj in found])]

@@ -18,7 +18,7 @@ def _clip(text: str) -> str:
     return f"{text[: CLIPPED - 1]}…" if len(text) > CLIPPED else text
 
 
-class AuditTable(tables.Table):  # type: ignore[misc]
+class AuditTable(tables.Table):
     """Entries, newest first. Only the time sorts: it is the order in which things were done."""
 
     timestamp = tables.Column(verbose_name="When", attrs={"td": {"class": "nowrap"}})
@@ -49,7 +49,7 @@ class AuditTable(tables.Table):  # type: ignore[misc]
         )
 
     def value_timestamp(self, record: AuditEntry) -> str:
-        return record.timestamp.isoformat()
+        return str(record.timestamp.isoformat())
 
     def render_actor(self, record: AuditEntry) -> SafeString:
         return format_html("{}<small>{}</small>", record.actor, record.via)
@@ -65,7 +65,7 @@ class AuditTable(tables.Table):  # type: ignore[misc]
         )
 
     def value_what(self, record: AuditEntry) -> str:
-        return record.object_repr
+        return str(record.object_repr)
 
     def render_changes(self, record: AuditEntry) -> SafeString:
         found = changes_of(record)
@@ -105,4 +105,4 @@ class AuditTable(tables.Table):  # type: ignore[misc]
         return record.remote_addr or ""
 
     def render_model(self, record: AuditEntry) -> str:
-        return record.content_type.model
+        return str(record.content_type.model)

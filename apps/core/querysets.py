@@ -127,7 +127,8 @@ def record_created(objs: Sequence[models.Model]) -> None:
     if not objs:
         return
     model = type(objs[0])
-    columns = {name: model._meta.get_field(name).attname for name in recorded_fields(model)}
+    fields: dict[str, Any] = {name: model._meta.get_field(name) for name in recorded_fields(model)}
+    columns = {name: field.attname for name, field in fields.items()}
     write_entries(
         model,
         CREATE,

@@ -84,7 +84,7 @@ class ApprovalRuleAdmin(FixAdmin):
 
 @admin.register(Schedule)
 class ScheduleAdmin(FixAdmin):
-    """A schedule acts with its owner's rights, so that an owner is never changed: make another schedule."""
+    """A schedule acts with its owner's rights, so whoever says what it does becomes its owner."""
 
     on_everything = True
     list_display = (
@@ -109,9 +109,10 @@ class ScheduleAdmin(FixAdmin):
     readonly_fields = ("owner", "next_at", "last_at", "last_error")
 
     def save_model(self, request: HttpRequest, obj: Schedule, form: Any, change: bool) -> None:
-        """A new one is its maker's own; one whose times changed is looked at afresh."""
-        if not change:
-            obj.owner_id = request.user.pk
+        """Nobody makes a schedule of someone else do what they may not do themselves."""
+        if not change or {"kind", "target_type", "target_id", "params"} & set(form.changed_data):
+            user: Any = request.user
+            obj.owner = user
         if {"cron", "zone", "is_enabled"} & set(form.changed_data):
             obj.next_at = None
         super().save_model(request, obj, form, change)

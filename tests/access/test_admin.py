@@ -69,7 +69,9 @@ def last_entry(obj: Any) -> AuditEntry:
 
 
 def account_data(account: Account, **changes: Any) -> dict[str, Any]:
-    data = {name: getattr(account, name) for name in ("name", "cloud", "owner", "external_id", "contact", "notes")}
+    data = {
+        name: getattr(account, name) for name in ("name", "cloud", "owner", "external_id", "contact", "notes")
+    }
     return {**data, "fix_reason": REASON, **changes}
 
 
@@ -108,7 +110,11 @@ class TestWhoComesIn:
 
     def test_models_are_listed_from_the_top_floor_down(self, root: User) -> None:
         listed = [app["app_label"] for app in signed_in(root).get("/admin/").context["app_list"]]
-        ours = [label for label in listed if label in ("fleet", "tenants", "accounts", "operations", "audit", "access", "core")]
+        ours = [
+            label
+            for label in listed
+            if label in ("fleet", "tenants", "accounts", "operations", "audit", "access", "core")
+        ]
         assert ours == ["fleet", "tenants", "accounts", "operations", "audit", "access", "core"]
 
     def test_only_our_own_admins_are_registered(self) -> None:
@@ -124,7 +130,9 @@ class TestWhoComesIn:
                 assert client.get(page(row)).status_code == 200, model
                 assert client.get(page(row, "history")).status_code == 200, model
             response = client.get(page(model, "add"))
-            assert response.status_code == (200 if its_admin.has_add_permission(response.wsgi_request) else 403), model
+            assert response.status_code == (
+                200 if its_admin.has_add_permission(response.wsgi_request) else 403
+            ), model
 
 
 class TestReason:
@@ -138,9 +146,18 @@ class TestReason:
         response = signed_in(fixer).post(page(mine), account_data(mine, notes="new"))
         assert response.status_code == 302, response.context["errors"]
         entry = last_entry(mine)
-        assert (entry.actor, entry.reason, entry.via, entry.changes) == (fixer, REASON, "admin", {"notes": ["", "new"]})
+        assert (entry.actor, entry.reason, entry.via, entry.changes) == (
+            fixer,
+            REASON,
+            "admin",
+            {"notes": ["", "new"]},
+        )
         told = Event.objects.get(kind="data.fixed", account_id=mine.pk)
-        assert (told.actor, told.why, told.title) == (fixer, REASON, "Account mine was corrected by hand (Notes)")
+        assert (told.actor, told.why, told.title) == (
+            fixer,
+            REASON,
+            "Account mine was corrected by hand (Notes)",
+        )
 
     def test_adding_asks_for_it_too(self, root: User) -> None:
         client, data = signed_in(root), {"name": "new", "cloud": "aws", "owner": "provider"}
@@ -195,7 +212,12 @@ class TestScope:
 
     def test_bulk_deletion_reaches_only_what_is_in_scope(self, fixer: User, mine: Account) -> None:
         other = factories.make_account("other")
-        data = {"action": "delete_selected", ACTION_CHECKBOX_NAME: [other.pk, mine.pk], "post": "yes", "fix_reason": REASON}
+        data = {
+            "action": "delete_selected",
+            ACTION_CHECKBOX_NAME: [other.pk, mine.pk],
+            "post": "yes",
+            "fix_reason": REASON,
+        }
         signed_in(fixer).post(page(Account, "changelist"), data)
         assert list(Account.objects.values_list("name", flat=True)) == ["other"]
 
@@ -205,10 +227,18 @@ class TestScope:
         assert not Account.objects.filter(name="new").exists()
         assert not Event.objects.filter(kind="data.fixed").exists()
 
-    def test_a_row_cannot_be_moved_out_of_scope_nor_into_what_is_not_seen(self, fixer: User, mine: Account) -> None:
+    def test_a_row_cannot_be_moved_out_of_scope_nor_into_what_is_not_seen(
+        self, fixer: User, mine: Account
+    ) -> None:
         cell = factories.make_cell(account=mine)
         foreign = factories.make_cell()
-        data = {"region": foreign.region_id, "name": "c", "provider": "simulated", "capacity": 5, "fix_reason": REASON}
+        data = {
+            "region": foreign.region_id,
+            "name": "c",
+            "provider": "simulated",
+            "capacity": 5,
+            "fix_reason": REASON,
+        }
         response = signed_in(fixer).post(page(cell), data)
         assert response.status_code == 200
         assert "valid choice" in response.content.decode()
@@ -224,8 +254,13 @@ class TestScope:
         assert [hit["text"] for hit in found] == ["cell-mine"]
         assert "cell-other" not in client.get(page(Instance, "changelist")).content.decode()
 
-    def test_an_account_carries_what_is_in_it_but_not_the_tenants_it_serves(self, fixer: User, mine: Account) -> None:
-        tenant, instance = factories.make_tenant(), factories.make_instance(cell=factories.make_cell(account=mine))
+    def test_an_account_carries_what_is_in_it_but_not_the_tenants_it_serves(
+        self, fixer: User, mine: Account
+    ) -> None:
+        tenant, instance = (
+            factories.make_tenant(),
+            factories.make_instance(cell=factories.make_cell(account=mine)),
+        )
         factories.place(tenant, instance)
         client = signed_in(fixer)
         assert client.get(page(instance)).status_code == 200
@@ -239,7 +274,13 @@ class TestScope:
         instance = factories.make_instance(cell=factories.make_cell(account=mine))
         factories.place(other, instance)
         factories.place(tenant, factories.make_instance(cell=instance.cell))
-        data = {"tenant": tenant.pk, "instance": instance.pk, "since_0": "2026-01-01", "since_1": "00:00", "fix_reason": REASON}
+        data = {
+            "tenant": tenant.pk,
+            "instance": instance.pk,
+            "since_0": "2026-01-01",
+            "since_1": "00:00",
+            "fix_reason": REASON,
+        }
         response = signed_in(fixer).post(page(Placement, "add"), data)
         assert response.status_code == 302, response.context["errors"]
         told = Event.objects.get(kind="data.fixed")
@@ -247,7 +288,10 @@ class TestScope:
 
     def test_the_price_list_is_changed_only_by_who_may_fix_everything(self, fixer: User) -> None:
         plan, client = factories.make_plan(), signed_in(fixer)
-        client.post(page(plan), {"name": "Free", "rank": 0, "monthly_price": 0, "currency": "EUR", "fix_reason": REASON})
+        client.post(
+            page(plan),
+            {"name": "Free", "rank": 0, "monthly_price": 0, "currency": "EUR", "fix_reason": REASON},
+        )
         assert Plan.objects.get().name == plan.name
         assert client.get(page(Plan, "add")).status_code == 403
 
@@ -279,7 +323,12 @@ class TestInstances:
 
     def test_a_running_instance_is_not_deleted_among_many(self, root: User) -> None:
         instance = factories.make_instance()
-        data = {"action": "delete_selected", ACTION_CHECKBOX_NAME: [instance.pk], "post": "yes", "fix_reason": REASON}
+        data = {
+            "action": "delete_selected",
+            ACTION_CHECKBOX_NAME: [instance.pk],
+            "post": "yes",
+            "fix_reason": REASON,
+        }
         signed_in(root).post(page(Instance, "changelist"), data)
         assert Instance.objects.exists()
 
@@ -314,11 +363,25 @@ class TestInstances:
 
 class TestPeople:
     def person_data(self, user: User, **changes: Any) -> dict[str, Any]:
-        data: dict[str, Any] = {n: getattr(user, n) for n in ("username", "first_name", "last_name", "email", "zone")}
-        return {**data, "is_active": "on", "groups": [g.pk for g in user.groups.all()], "fix_reason": REASON, **changes}
+        data: dict[str, Any] = {
+            n: getattr(user, n) for n in ("username", "first_name", "last_name", "email", "zone")
+        }
+        return {
+            **data,
+            "is_active": "on",
+            "groups": [g.pk for g in user.groups.all()],
+            "fix_reason": REASON,
+            **changes,
+        }
 
     def test_a_new_person_has_no_password_anybody_knows(self, root: User) -> None:
-        data = {"username": "ada", "email": "ada@example.com", "is_active": "on", "fix_reason": REASON, "password": "known"}
+        data = {
+            "username": "ada",
+            "email": "ada@example.com",
+            "is_active": "on",
+            "fix_reason": REASON,
+            "password": "known",
+        }
         response = signed_in(root).post(page(User, "add"), data)
         assert response.status_code == 302, response.context["errors"]
         assert not User.objects.get(username="ada").has_usable_password()
@@ -342,7 +405,10 @@ class TestPeople:
         assert User.objects.get(pk=actor.pk).first_name == actor.first_name
 
     def test_nobody_deletes_themselves(self, root: User) -> None:
-        assert signed_in(root).post(page(root, "delete"), {"post": "yes", "fix_reason": REASON}).status_code == 403
+        assert (
+            signed_in(root).post(page(root, "delete"), {"post": "yes", "fix_reason": REASON}).status_code
+            == 403
+        )
 
     def test_a_changed_role_reaches_its_holders_at_once(self, root: User) -> None:
         user = factories.make_user()
@@ -372,7 +438,12 @@ class TestPeople:
 
         with factories.as_system():
             scope = scope_for("account", account)
-        data = {"user": user.pk, "role": factories.make_role("operator").pk, "scope": scope.pk, "fix_reason": REASON}
+        data = {
+            "user": user.pk,
+            "role": factories.make_role("operator").pk,
+            "scope": scope.pk,
+            "fix_reason": REASON,
+        }
         response = client.post(page(Grant, "add"), data)
         assert response.status_code == 302, response.context["errors"]
         given = Grant.objects.get()
@@ -380,9 +451,13 @@ class TestPeople:
         assert scopes_of(User.objects.get(pk=user.pk), "deploy").accounts == {account.pk}
 
         soon = timezone.now() + timedelta(hours=1)
-        client.post(page(given), {"until_0": f"{soon:%Y-%m-%d}", "until_1": f"{soon:%H:%M:%S}", "fix_reason": REASON})
+        client.post(
+            page(given), {"until_0": f"{soon:%Y-%m-%d}", "until_1": f"{soon:%H:%M:%S}", "fix_reason": REASON}
+        )
         assert Grant.objects.get().until is not None
-        response = client.post(page(given), {"until_0": "2020-01-01", "until_1": "00:00", "fix_reason": REASON})
+        response = client.post(
+            page(given), {"until_0": "2020-01-01", "until_1": "00:00", "fix_reason": REASON}
+        )
         assert "has passed" in response.content.decode()
 
         client.post(page(given, "delete"), {"post": "yes", "fix_reason": REASON})
@@ -391,7 +466,12 @@ class TestPeople:
     def test_grants_deleted_in_bulk_are_taken_too(self, root: User) -> None:
         user = factories.make_user()
         given = factories.grant(user, "operator")
-        data = {"action": "delete_selected", ACTION_CHECKBOX_NAME: [given.pk], "post": "yes", "fix_reason": REASON}
+        data = {
+            "action": "delete_selected",
+            ACTION_CHECKBOX_NAME: [given.pk],
+            "post": "yes",
+            "fix_reason": REASON,
+        }
         signed_in(root).post(page(Grant, "changelist"), data)
         assert not holds(User.objects.get(pk=user.pk), "view")
 
@@ -405,7 +485,12 @@ class TestPeople:
         with factories.as_system():
             factor = Authenticator.objects.create(user=root, type="totp", data={"secret": "CANARYSEED"})
         client = signed_in(root)
-        for url in (page(factor), page(Authenticator, "changelist"), page(factor, "history"), page(factor, "delete")):
+        for url in (
+            page(factor),
+            page(Authenticator, "changelist"),
+            page(factor, "history"),
+            page(factor, "delete"),
+        ):
             assert "CANARYSEED" not in client.get(url).content.decode(), url
 
 
@@ -439,7 +524,9 @@ def test_lists_cost_the_same_whatever_their_length(django_assert_max_num_queries
     def costs() -> dict[str, int]:
         found = {}
         for model in admin.site._registry:
-            with CaptureQueriesContext(connection, ) as queries:
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
                 client.get(page(model, "changelist"))
             found[model._meta.label] = len(queries)
         return found

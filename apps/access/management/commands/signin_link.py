@@ -21,5 +21,7 @@ class Command(BaseCommand):
             raise CommandError("Sign-in links are off here; set DAYTWO_SIGNIN_LINKS=1 to allow them.")
         user = User.objects.filter(username=options["user"], is_active=True).first()
         if user is None:
-            raise CommandError(f"There is no active user “{options['user']}”; `manage.py bootstrap` makes admin.")
+            raise CommandError(
+                f"There is no active user “{options['user']}”; `manage.py bootstrap` makes admin."
+            )
         self.stdout.write(reverse("access:signin_link") + get_query_string(user))
