@@ -23,7 +23,7 @@ from .overview import Overview
 
 #: The newest of what is wrong that are looked at; counts come from the tally and know all.
 LOOKED_AT = 200
-LINES = 12
+LINES = 8
 #: More than this many in one cell are one line.
 SINGLY = 3
 SUSPECT_WITHIN = timedelta(hours=1)
