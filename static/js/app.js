@@ -61,6 +61,7 @@
   const fade = (box) => setTimeout(() => { if (!box.matches(":hover, :focus-within")) box.remove(); else fade(box); }, 8000);
 
   // --- Live parts: looked at again every so many seconds, morphed in place ---------------------------------------
+  let isReady = false; // htmx listens only from DOMContentLoaded on
   const looks = new WeakMap(); // element → {due, busy}
   let failures = 0;
   const live = (element) => element?.closest?.("[data-live]");
@@ -74,7 +75,7 @@
     return part.contains(focused) && focused.matches("textarea, select, input:not([type=checkbox], [type=radio])");
   }
   function look() {
-    if (document.hidden || !window.htmx) return;
+    if (document.hidden || !window.htmx || !isReady) return;
     const now = Date.now();
     for (const part of $$("[data-live][hx-get]")) {
       let state = looks.get(part);
@@ -109,7 +110,7 @@
     };
     all("[data-live][hx-get]").forEach((part) => give(part, { "hx-trigger": "live", "hx-swap": "morph", "hx-target": "this", "hx-sync": "this:drop" }));
     all("#results a[data-part]").forEach((link) => give(link, {
-      "hx-get": link.getAttribute("href"), "hx-target": "#results", "hx-swap": "outerHTML", "hx-push-url": "true",
+      "hx-get": link.getAttribute("href"), "hx-target": "#results", "hx-swap": "outerHTML", "hx-push-url": "true", ...($("#filters") && { "hx-sync": "#filters:replace" }),
     }));
     all("form[data-dialog], #dialog-body form[method=post]").forEach((form) => give(form, {
       "hx-post": form.getAttribute("action") || location.href, "hx-target": "#dialog-body", "hx-swap": "innerHTML",
@@ -117,8 +118,29 @@
     showTimes(root);
   }
 
-  on("htmx:configRequest", ({ target, detail }) => {
+  // An address says only what is filtered by, and keeps the order that was chosen meanwhile.
+  function tidyFilters(parameters) {
+    const now = new URLSearchParams(location.search);
+    for (const name of ["sort", "per_page"]) {
+      parameters.delete(name);
+      now.getAll(name).forEach((value) => parameters.append(name, value));
+    }
+    [...new Set(parameters.keys())].filter((name) => parameters.getAll(name).every((value) => value === "")).forEach((name) => parameters.delete(name));
+  }
+  function sameQuery(parameters) {
+    const now = new URLSearchParams(location.search);
+    now.delete("page");
+    const flat = (pairs) => JSON.stringify([...pairs].map(([name, value]) => [name, String(value)]).sort());
+    return flat(now.entries()) === flat([...new Set(parameters.keys())].flatMap((name) => parameters.getAll(name).map((value) => [name, value])));
+  }
+  on("htmx:configRequest", (event) => {
+    const { target, detail } = event;
     if (detail.verb !== "get" && meta("csrf-token")) detail.headers["X-CSRFToken"] = meta("csrf-token");
+    if (target.matches?.("form.filters")) {
+      tidyFilters(detail.parameters);
+      // Leaving a field reports the change that was sent while it was typed.
+      if (detail.triggeringEvent?.type === "change" && sameQuery(detail.parameters)) event.preventDefault();
+    }
     if (detail.triggeringEvent?.type === "live") {
       detail.headers["X-Daytwo-Live"] = "1";
       const version = looks.get(target)?.version;
@@ -401,6 +423,10 @@
     if (form) { delete form.dataset.sent; freeze(form, false); }
   });
   addEventListener("pageshow", (event) => { if (event.persisted) $$("form[data-once]").forEach((form) => { delete form.dataset.sent; freeze(form, false); }); });
+  on("click", ({ target }) => {
+    const more = target.closest?.("[data-filters]");
+    if (more) more.setAttribute("aria-expanded", String(more.form.toggleAttribute("data-open")));
+  });
   // A filter taken away in the results is taken out of the form above them, too.
   on("click", (event) => {
     const chip = event.target.closest("[data-chip]");
@@ -485,7 +511,7 @@
   showTheme();
   startTails();
   countTicked();
-  look();
+  on("DOMContentLoaded", () => { isReady = true; look(); });
   $$("[data-fades]").forEach(fade);
   window.daytwo = { toast, showTimes, FORMS, zone };
 })();

@@ -29,7 +29,7 @@
       tzDate: (seconds) => zone ? uPlot.tzDate(new Date(seconds * 1e3), zone) : new Date(seconds * 1e3),
       legend: { show: false },
       cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
-      axes: [{ ...axis, space: 60, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
+      axes: [{ ...axis, space: 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
       scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
       series: [{}, ...data.series.map((one, i) => ({ label: one.label, stroke: token(LINES[i % LINES.length]), width: 1.5, spanGaps: false, points: { show: false }, fill: data.series.length === 1 ? `color-mix(in srgb, ${token("--accent")} 9%, transparent)` : undefined }))],
       hooks: {

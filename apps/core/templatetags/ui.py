@@ -163,10 +163,12 @@ def at(value: datetime | date | None, form: str = "datetime", empty: str = "–"
 
 @register.simple_tag
 def duration(value: timedelta | float | None, empty: str = "–") -> str:
-    """Seconds or a timedelta in words, two units at most; tenths under ten seconds."""
+    """Seconds or a timedelta in words, two units at most; tenths under ten seconds, milliseconds under one."""
     if value is None:
         return empty
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if 0 < seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if 0 < seconds < 9.95 else spoken(seconds, 2)
 
 
@@ -375,9 +377,19 @@ def table_rows(table: Any) -> SafeString:
             if name == "select":
                 drawn.append(_tick(row.record))
             else:
-                drawn.append(f"{opening}{_text(row.get_cell(name))}</td>")
+                cell = _text(row.get_cell(name)).strip()
+                drawn.append(f"{_counting(opening) if cell.isdigit() else opening}{cell}</td>")
         drawn.append("</tr>")
     return _safe("".join(drawn))
+
+
+def _counting(opening: str) -> str:
+    """The opening tag of a cell that is a bare number, which says nothing at 390 px without its column's name."""
+    return (
+        opening.replace('<td class="', '<td class="n ', 1)
+        if "class=" in opening
+        else opening.replace("<td", '<td class="n"', 1)
+    )
 
 
 def _row_id(record: Any) -> str:
