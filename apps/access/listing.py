@@ -46,7 +46,9 @@ def render_list(
     rows = filterset.qs if filterset.is_valid() else queryset.none()
     if request.GET.get("_export") == "csv":
         return _export(request, page, rows, table_class)
-    table = table_class(rows, order_by=request.GET.getlist("sort"), request=request)
+    # The request comes after: given at once, django-tables2 would page by itself, which counts every row.
+    table = table_class(rows, order_by=request.GET.getlist("sort") or None)
+    table.request = request
     table.paginator = EstimatingPaginator(table.rows, _per_page(request))
     table.page = table.paginator.get_page(_whole(request.GET.get("page"), 1))
     full = {
@@ -104,7 +106,9 @@ def _export(request: HttpRequest, page: str, rows: QuerySet[Any], table_class: t
     """All rows of the list as CSV, streamed; only those on which the reader holds Export. The export is audited."""
     if not holds(request.user, Permission.EXPORT):
         raise PermissionDenied("You need the permission “Export lists”; ask whoever manages access.")
-    table = table_class(visible(request.user, rows, Permission.EXPORT), order_by=request.GET.getlist("sort"))
+    table = table_class(
+        visible(request.user, rows, Permission.EXPORT), order_by=request.GET.getlist("sort") or None
+    )
     _audit_export(request, page, rows)
     name = f"{page.replace(':', '-')}-{timezone.now():%Y%m%d-%H%M}.csv"
     writer = csv.writer(_Echo())
