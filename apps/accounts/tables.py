@@ -4,7 +4,7 @@ from typing import Any
 
 import django_tables2 as tables
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from apps.core.templatetags import ui
 
@@ -60,7 +60,10 @@ class AccountTable(tables.Table):
         return record.owner
 
     def render_regions(self, record: Any) -> str:
-        return ", ".join(record.region_codes) or "—"
+        codes = format_html_join(
+            ", ", '<span class="nowrap">{}</span>', ((code,) for code in record.region_codes)
+        )
+        return codes or "—"
 
     def value_regions(self, record: Any) -> str:
         return " ".join(record.region_codes)
