@@ -285,7 +285,7 @@
   // --- Palette ---------------------------------------------------------------------------------------------------
   const palette = $("#palette");
   const query = $("#palette-q");
-  const hits = () => $$("#palette-hits [role=option]");
+  const hits = () => $$("#palette-hits a");
   let asked = "";
   function openPalette(text = "") {
     if (!palette) return;
@@ -300,7 +300,12 @@
     hit ? query.setAttribute("aria-activedescendant", hit.id) : query.removeAttribute("aria-activedescendant");
     hit?.scrollIntoView({ block: "nearest" });
   }
-  const firstHit = () => { asked = query.value; choose(hits()[0]); };
+  const firstHit = () => {
+    asked = query.value;
+    // Links on the page of hits, options of a list in the dialog.
+    hits().forEach((hit, i) => { hit.setAttribute("role", "option"); hit.id = `hit-${i + 1}`; hit.tabIndex = -1; });
+    choose(hits()[0]);
+  };
   on("click", (event) => {
     if (event.target.closest("[data-palette]") && palette && !event.ctrlKey && !event.metaKey) { event.preventDefault(); openPalette(); }
   });
@@ -427,6 +432,16 @@
     const more = target.closest?.("[data-filters]");
     if (more) more.setAttribute("aria-expanded", String(more.form.toggleAttribute("data-open")));
   });
+  const openSquare = (event) => {
+    const square = event.target.closest?.(".sq [data-id]");
+    const pattern = square?.parentElement.dataset.url;
+    if (!pattern) return;
+    const url = pattern.replace(/0(?=[^0-9]*$)/, square.dataset.id);
+    if (event.type === "auxclick" ? event.button === 1 : event.ctrlKey || event.metaKey) window.open(url);
+    else if (event.type === "click") location.assign(url);
+  };
+  on("click", openSquare);
+  on("auxclick", openSquare);
   // A filter taken away in the results is taken out of the form above them, too.
   on("click", (event) => {
     const chip = event.target.closest("[data-chip]");

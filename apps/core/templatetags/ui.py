@@ -286,25 +286,24 @@ def shares(parts: Mapping[str, int] | Sequence[Sequence[Any]], label: str = "") 
 
 
 @register.simple_tag
-def squares(dots: Iterable[Any], url_name: str = "", all_links: bool = False) -> SafeString:
-    """One square for each dot (`id`, `name`, `state`, or an own `url`). What is not well is a link; so is all with `all_links`.
+def squares(dots: Iterable[Any], url_name: str = "") -> SafeString:
+    """One square for each dot (`id`, `name`, `state`); a click opens `url_name` of its id.
 
-    The address is reversed once: a board has up to 2,000 of them.
+    They are no links: hundreds of targets of 9 pixels would stand in the way of who goes by keyboard, and the
+    row's own link leads to the same instances. The address is reversed once: a board has up to 2,000 squares.
     """
-    before, _, after = reverse(url_name, args=[0]).rpartition("0") if url_name else ("", "", "")
+    pattern = _text(reverse(url_name, args=[0])) if url_name else ""
     drawn, seen = [], dict[str, int]()
     for one in dots:
         _, shape, word = _known(one.state)
         seen[word] = seen.get(word, 0) + 1
         title = f"{_text(one.name)}: {_text(word)}"
-        kind = f' class="{"u" if shape == "u" else shape}"' if shape else ""
-        if shape or all_links:
-            url = getattr(one, "url", None) or f"{before}{one.id}{after}"
-            drawn.append(f'<a{kind} href="{_text(url)}" title="{title}" aria-label="{title}"></a>')
-        else:
-            drawn.append(f'<i title="{title}"></i>')
+        kind = f' class="{shape}"' if shape else ""
+        drawn.append(f'<i{kind} data-id="{one.id}" title="{title}"></i>')
     words = ", ".join(f"{n} {word}" for word, n in seen.items())
-    return _safe(f'<div class="sq"><span class="vh">{_text(words)}</span>{"".join(drawn)}</div>')
+    return _safe(
+        f'<div class="sq" data-url="{pattern}"><span class="vh">{_text(words)}</span>{"".join(drawn)}</div>'
+    )
 
 
 # --- Tables --------------------------------------------------------------------------------------
