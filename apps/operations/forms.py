@@ -47,7 +47,7 @@ class ReasonForm(forms.Form):
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     """A schedule: what, on which target, when. The target is named, and found among those the reader sees."""
 
-    kind = forms.ChoiceField(choices=kind_choices)
+    kind = forms.ChoiceField(choices=lambda: [("", "choose…"), *kind_choices()])
     target = forms.CharField(label="On", help_text="its name, exactly", max_length=120)
 
     class Meta:

@@ -88,9 +88,10 @@ def preview(kind: Kind, target_ids: Sequence[int], data: Mapping[str, str], user
     return made
 
 
-def was_previewed(made: Preview, data: Mapping[str, str]) -> bool:
-    """Whether the form was sent with the very parameters whose preview it showed."""
-    return made.digest == data.get("previewed", "")
+def was_previewed(kind: Kind, data: Mapping[str, str]) -> bool:
+    """Whether the form was sent with every parameter given, and with the very ones whose preview it showed."""
+    chosen = given(kind.name, data)
+    return len(chosen) == len(params_of(kind.name)) and urlencode(chosen) == data.get("previewed", "")
 
 
 def find_action(user: Any, kind: str, target_id: int, *, permission: bool) -> tuple[Kind, TargetInfo]:

@@ -24,6 +24,8 @@ from .models import Step as StepRow
 
 #: Rows of a timeline or trail that a page shows; an operation writes a dozen.
 MAX_ROWS = 200
+#: Of many alike, as many as one looks at.
+FEW = 10
 
 
 def kind_label(name: str) -> str:
@@ -254,6 +256,12 @@ class BatchPage:
     cancellable: int
     approvable: int
     approval_reason: str
+    running: Sequence[Operation] = ()
+    approval_lines: Sequence[str] = ()
+
+    @property
+    def more_to_approve(self) -> int:
+        return max(0, self.counts.get(State.AWAITING_APPROVAL, 0) - len(self.approval_lines))
 
     @property
     def trail(self) -> list[tuple[str, str]]:
@@ -297,7 +305,7 @@ def batch_page(user: Any, pk: Any) -> BatchPage:
     mine = visible(user, Operation.objects.filter(batch=batch)).order_by()
     counts = dict(mine.values_list("state").annotate(Count("pk")))
     sees_all = batch.actor_id == user.pk or scopes_of(user, Permission.VIEW).everything
-    waiting = mine.filter(state=State.AWAITING_APPROVAL)
+    waiting = list(mine.filter(state=State.AWAITING_APPROVAL).order_by("id")[:FEW])
     return BatchPage(
         batch=batch,
         kind_label=kind_label(batch.kind),
@@ -307,7 +315,9 @@ def batch_page(user: Any, pk: Any) -> BatchPage:
         refused=batch.refused[:MAX_ROWS] if sees_all else [],
         cancellable=batches.cancellable(batch, user).count(),
         approvable=batches.approvable(batch, user).count(),
-        approval_reason=waiting.values_list("approval_reason", flat=True).first() or "",
+        approval_reason=waiting[0].approval_reason if waiting else "",
+        running=list(mine.filter(state=State.RUNNING).defer("notes", "params").order_by("id")[:FEW]),
+        approval_lines=[line for operation in waiting for line in preview_of(operation)],
     )
 
 

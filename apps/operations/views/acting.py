@@ -24,11 +24,10 @@ def act(request: HttpRequest, kind: str, target_id: int) -> HttpResponse:
     is_sent = request.method == "POST"
     found, target = previews.find_action(request.user, kind, target_id, permission=not is_sent)
     form = ReasonForm(request.POST if is_sent else None)
-    made = previews.preview(found, [target_id], request.POST if is_sent else request.GET, request.user)
     if not is_sent:
-        return _act_page(request, found, target, made, form)
-    if not form.is_valid() or made.plan is None or not previews.was_previewed(made, request.POST):
-        return _act_page(request, found, target, made, form, status=422)
+        return _act_page(request, found, target, form)
+    if not form.is_valid() or not previews.was_previewed(found, request.POST):
+        return _act_page(request, found, target, form, status=422)
     try:
         operation = services.submit(
             kind=kind,
@@ -41,25 +40,20 @@ def act(request: HttpRequest, kind: str, target_id: int) -> HttpResponse:
     except (services.Refused, PermissionDenied) as error:
         form.add_error(None, str(error))
         status = 403 if isinstance(error, PermissionDenied) else 422
-        return _act_page(request, found, target, made, form, status=status)
+        return _act_page(request, found, target, form, status=status)
     return go(request, "operations:operation", operation.pk)
 
 
 def _act_page(
-    request: HttpRequest,
-    kind: Kind,
-    target: TargetInfo,
-    made: previews.Preview,
-    form: ReasonForm,
-    *,
-    status: int = 200,
+    request: HttpRequest, kind: Kind, target: TargetInfo, form: ReasonForm, *, status: int = 200
 ) -> HttpResponse:
     target_url = queries.target_url(kind.target_type, target.id)
+    data = request.POST if request.method == "POST" else request.GET
     context = {
         "kind": kind,
         "target": target,
         "target_url": target_url,
-        "preview": made,
+        "preview": previews.preview(kind, [target.id], data, request.user),
         "form": form,
         "key": request.POST.get("key") or uuid.uuid4().hex,
         "next": safe_next(request, target_url or queries.list_url()),
@@ -78,11 +72,10 @@ def bulk(request: HttpRequest) -> HttpResponse:
         chosen = previews.read_selection(request.user, data)
     except services.Refused as refusal:
         return _bulk_page(request, {"error": str(refusal)}, status=422)
-    made = previews.preview(chosen.kind, chosen.ids, data, request.user)
-    context = {"kind": chosen.kind, "selection": chosen, "preview": made, "form": form}
+    context = {"kind": chosen.kind, "selection": chosen, "form": form}
     if not is_confirmed:
         return _bulk_page(request, context)
-    if chosen.changed or not form.is_valid() or made.plan is None or not previews.was_previewed(made, data):
+    if chosen.changed or not form.is_valid() or not previews.was_previewed(chosen.kind, data):
         return _bulk_page(request, context, status=422)
     try:
         done = services.submit_many(
@@ -105,6 +98,8 @@ def bulk(request: HttpRequest) -> HttpResponse:
 def _bulk_page(request: HttpRequest, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
     part = "plan" if request.headers.get("HX-Target") == "action-plan" else "dialog"
     key = request.POST.get("key") or uuid.uuid4().hex
+    if chosen := context.get("selection"):
+        context["preview"] = previews.preview(chosen.kind, chosen.ids, request.POST, request.user)
     full = {"key": key, "next": safe_next(request, queries.list_url()), **context}
     return answer(request, "operations/bulk.html", part, full, status=status)
 
