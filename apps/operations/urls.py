@@ -1,3 +1,5 @@
+"""The operations' addresses."""
+
 from django.urls import path
 
 from .views import acting, planning, reading

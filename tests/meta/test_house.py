@@ -1,0 +1,122 @@
+"""Size, names and places, so that the house stays one that newcomers find their way in."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS, TEMPLATES = ROOT / "apps", ROOT / "templates"
+SOURCES = sorted(p for p in APPS.rglob("*.py") if "migrations" not in p.parts)
+
+MOST_LINES, MOST_OF_A_FUNCTION = 400, 60
+#: Files that may be longer, and why.
+LONG = {
+    "core/templatetags/ui.py": "the built-in tags are one library; a second would have to be loaded by every template",
+    "operations/engine.py": "claiming, deciding and writing are one subject: the fence; apart they could not be read",
+    "operations/services.py": "the one road for change, from request to schedule; its parts share the plan",
+}
+#: Where SQL is written by hand, and why the trail does not miss anything by it.
+RAW_SQL = {
+    "access/shell_views.py": "SELECT 1 of the health check",
+    "core/paging.py": "EXPLAIN for an estimate",
+    "core/partitions.py": "makes and drops partitions of events, which are exempt",
+    "operations/engine.py": "leases and states, all in Operation.AUDIT_EXCLUDE, told as events",
+    "operations/services.py": "nextval: ids ahead of the insert, which is recorded",
+    "operations/runner.py": "LISTEN/NOTIFY and looks at what is due",
+    "operations/management/commands/run_scheduler.py": "the scheduler's advisory lock",
+    "fleet/observing.py": "what probes saw, in Instance.AUDIT_EXCLUDE, told as events",
+    "fleet/probing.py": "the prober's advisory lock",
+    "fleet/providers/simulated.py": "the simulated world, which is exempt",
+    "fleet/search.py": "reads only",
+    "tenants/search.py": "reads only",
+    "fleet/seeding.py": "COPY of a first fleet, with its audit entries by COPY beside it",
+}
+#: Ways to write past the trail. Each is for the module that answers for it.
+UNRECORDED = {
+    "create_unrecorded(": {
+        "core/querysets.py": "defines it",
+        "access/services.py": "system actors are made by nobody",
+        "operations/services.py": "set-wise submission writes the entries itself; batches are exempt",
+    },
+    "QuerySet.update(": {"core/querysets.py": "the recorded update itself"},
+    "models.QuerySet(": {"core/querysets.py": "inserts the entries"},
+    "_raw_delete": {"audit/models.py": "refuses it"},
+    "disable_auditlog": {},
+    ".raw(": {},
+    ".through.": {},
+}
+BENCHES = "benches"
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(APPS))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_a_file_has_one_subject(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    if name(path) in LONG:
+        assert lines > MOST_LINES, "it has become short; take it off the list"
+    else:
+        assert lines <= MOST_LINES, f"{lines} lines: it has two subjects"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_a_function_can_be_seen_at_once(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno
+            assert lines <= MOST_OF_A_FUNCTION, f"{node.name} has {lines} lines"
+
+
+def test_nothing_is_called_utils() -> None:
+    assert [name(p) for p in SOURCES if p.stem in ("utils", "util", "helpers", "misc", "common")] == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    """Beside what Django makes: empty packages and app configurations."""
+    silent = [
+        p
+        for p in SOURCES
+        if p.name not in ("__init__.py", "apps.py") and not ast.get_docstring(ast.parse(p.read_text()))
+    ]
+    silent = [p for p in silent if "management" not in p.parts or not p.read_text().startswith('"""')]
+    assert [name(p) for p in silent] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_sql_by_hand_is_known(path: Path) -> None:
+    text = path.read_text()
+    writes = bool(re.search(r"\.execute\(|\.executemany\(|\.copy\(\s*[\"f]", text)) and "cursor" in text
+    if writes and BENCHES not in path.parts:
+        assert name(path) in RAW_SQL, "say in RAW_SQL why the trail misses nothing by it"
+
+
+@pytest.mark.parametrize("way", UNRECORDED)
+def test_ways_past_the_trail_are_known(way: str) -> None:
+    users = {name(p) for p in SOURCES if way in p.read_text() and BENCHES not in p.parts}
+    assert users == set(UNRECORDED[way])
+
+
+def test_lists_name_files_that_are_there() -> None:
+    assert [n for n in (*LONG, *RAW_SQL) if not (APPS / n).exists()] == []
+
+
+PAGES = sorted(TEMPLATES.rglob("*.html"))
+INLINE = re.compile(r"<[^>]*\s(?:style|on[a-z]+|hx-on[^=]*)\s*=", re.IGNORECASE)
+SCRIPT = re.compile(r"<script\b(?![^>]*\bsrc=)(?![^>]*type=[\"']application/json)", re.IGNORECASE)
+COMMENT = re.compile(r"{%\s*comment.*?endcomment\s*%}|{#.*?#}", re.DOTALL)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(TEMPLATES)))
+def test_a_page_has_nothing_the_policy_would_stop(path: Path) -> None:
+    text = COMMENT.sub("", path.read_text())
+    assert INLINE.findall(text) == []
+    assert SCRIPT.findall(text) == []
+    assert "<style" not in text
+    assert "javascript:" not in text
+    assert "|safe" not in text or "help_text|safe" in text, "text from outside would be markup"

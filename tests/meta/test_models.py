@@ -1,0 +1,88 @@
+"""Every model has an admin, is recorded, lies in scopes, and has a name; what does not says why."""
+
+from __future__ import annotations
+
+import pytest
+from auditlog.registry import auditlog
+from django.apps import apps
+from django.contrib import admin
+from django.core.management import call_command
+from django.db import models
+
+from apps.access import scoping
+
+OURS = [model for model in apps.get_models() if model.__module__.startswith("apps.")]
+EVERY_MODEL = pytest.mark.parametrize("model", OURS, ids=lambda m: m._meta.label_lower)
+
+NO_ADMIN = {
+    "access.scopeuserpermission": "written from grants by the services; the grants have an admin",
+    "access.scopegrouppermission": "written from grants by the services; the grants have an admin",
+    "operations.step": "shown inside its operation",
+    "fleet.measurement": "observed, kept two days; nothing to fix in it",
+    "fleet.simulatedeffect": "what the simulated world did; nothing to fix in it",
+}
+#: Visible only to who holds the permission on everything.
+NO_SCOPE = {
+    "core.savedview": "its owner's, asked for by owner; shared ones hold no data",
+    "access.user": "people belong to the company; the access page narrows their grants",
+    "access.scope": "reached through grants",
+    "access.role": "the same for everybody; changed only by who manages access on everything",
+    "access.grant": "narrowed by access.granting.manageable, which asks the scopes' own models",
+    "access.scopeuserpermission": "read only by access.scoping itself",
+    "access.scopegrouppermission": "read only by access.scoping itself",
+    "audit.auditentry": "the trail is no tenant's: it takes the permission on everything",
+    "operations.step": "read through its operation",
+    "operations.approvalrule": "policy of the whole company",
+    "fleet.simulatedinstance": "the simulated world, for who may fix everything",
+    "fleet.simulatedeffect": "the simulated world, read by its provider alone",
+}
+
+
+@EVERY_MODEL
+def test_it_has_an_admin(model: type[models.Model]) -> None:
+    assert admin.site.is_registered(model) != (model._meta.label_lower in NO_ADMIN)
+
+
+@EVERY_MODEL
+def test_it_is_recorded_or_says_why_not(model: type[models.Model]) -> None:
+    exempt = getattr(model, "AUDIT_EXEMPT", None)
+    assert exempt is not None, "it stands on no BaseModel; then give it AUDIT_EXEMPT, with a reason"
+    assert auditlog.contains(model) != bool(exempt)
+    assert exempt == "" or len(exempt.split()) >= 3, "a reason is a sentence"
+
+
+@EVERY_MODEL
+def test_it_lies_in_scopes(model: type[models.Model]) -> None:
+    assert (model in scoping.registered()) != (model._meta.label_lower in NO_SCOPE)
+
+
+@EVERY_MODEL
+def test_it_has_a_name_of_its_own(model: type[models.Model]) -> None:
+    assert model.__str__ is not models.Model.__str__
+
+
+@EVERY_MODEL
+def test_no_relation_is_emptied_behind_the_trails_back(model: type[models.Model]) -> None:
+    """SET_NULL and its like are done by Django in bulk, where nobody records them."""
+    for field in model._meta.concrete_fields:
+        on_delete = getattr(field.remote_field, "on_delete", None)
+        assert on_delete in (None, models.CASCADE, models.PROTECT, models.RESTRICT, models.DO_NOTHING), field
+
+
+@EVERY_MODEL
+def test_what_is_recorded_has_no_second_manager(model: type[models.Model]) -> None:
+    """Another manager would be another way to write."""
+    if auditlog.contains(model):
+        assert [manager.name for manager in model._meta.managers] == ["objects"]
+
+
+def test_exemptions_name_models_that_are_there() -> None:
+    labels = {model._meta.label_lower for model in OURS}
+    assert set(NO_ADMIN) <= labels
+    assert set(NO_SCOPE) <= labels
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("app", sorted({model._meta.app_label for model in OURS}))
+def test_migrations_say_what_the_models_say(app: str) -> None:
+    call_command("makemigrations", app, check=True, dry_run=True, verbosity=0)
