@@ -8,6 +8,6 @@ class AccessConfig(AppConfig):
     label = "access"
 
     def ready(self) -> None:
-        from . import registers
+        from . import checks, registers  # noqa: F401 - the checks register themselves
 
         registers.register()

@@ -102,7 +102,7 @@ def safe_cell(value: Any) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _export(request: HttpRequest, page: str, rows: QuerySet[Any], table_class: type[Table]) -> HttpResponse:
+def _export(request: HttpRequest, page: str, rows: QuerySet[Any], table_class: type[Table]) -> StreamingHttpResponse:
     """All rows of the list as CSV, streamed; only those on which the reader holds Export. The export is audited."""
     if not holds(request.user, Permission.EXPORT):
         raise PermissionDenied("You need the permission “Export lists”; ask whoever manages access.")
