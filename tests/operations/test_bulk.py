@@ -55,7 +55,9 @@ def hidden(response):
     """The hidden fields of the confirmation form, as a browser would send them."""
     form = response.content.decode().split('id="confirm"')[1].split("</form>")[0]
     fields = dict(re.findall(r'<input type="hidden"\s+name="(\w+)"\s+value="([^"]*)"', form))
-    return {name: value.replace("&amp;", "&") for name, value in fields.items() if name != "csrfmiddlewaretoken"}
+    return {
+        name: value.replace("&amp;", "&") for name, value in fields.items() if name != "csrfmiddlewaretoken"
+    }
 
 
 def preview(client, **data):
@@ -202,7 +204,17 @@ def test_what_was_frozen_by_hand_reaches_no_further_than_ones_scopes():
     grant(user, "operator", "cell", mine.cell)
     client = signed_in(user)
     frozen = freeze([mine.pk, other.pk])
-    client.post(URL, {"kind": "restart", "frozen": frozen, "confirmed": "1", "reason": "try it", "key": "k", "previewed": ""})
+    client.post(
+        URL,
+        {
+            "kind": "restart",
+            "frozen": frozen,
+            "confirmed": "1",
+            "reason": "try it",
+            "key": "k",
+            "previewed": "",
+        },
+    )
     assert [o.target_id for o in Operation.objects.all()] == [mine.pk]
 
 
@@ -211,7 +223,12 @@ def test_what_was_frozen_by_hand_reaches_no_further_than_ones_scopes():
 
 def batch_of(user, instances, **more):
     done = services.submit_many(
-        kind="restart", target_ids=[i.pk for i in instances], params={}, actor=user, reason="rolling restart", **more
+        kind="restart",
+        target_ids=[i.pk for i in instances],
+        params={},
+        actor=user,
+        reason="rolling restart",
+        **more,
     )
     return done.batch
 
@@ -226,7 +243,9 @@ def test_the_batch_shows_how_far_it_is_and_what_was_refused(operator):
 
 def test_another_reader_sees_only_their_part_and_no_refused_names(operator):
     inside = make_instance()
-    batch = batch_of(operator, [inside, make_instance(), make_instance("frozen-one", locked_reason="audit week")])
+    batch = batch_of(
+        operator, [inside, make_instance(), make_instance("frozen-one", locked_reason="audit week")]
+    )
     viewer = make_user()
     grant(viewer, "viewer", "cell", inside.cell)
     response = signed_in(viewer).get(reverse("operations:batch", args=[batch.pk]))
@@ -240,14 +259,19 @@ def test_a_batch_outside_ones_scopes_does_not_exist(operator):
     grant(other, "admin", "account", make_account())
     client = signed_in(other)
     assert client.get(reverse("operations:batch", args=[batch.pk])).status_code == 404
-    assert client.post(reverse("operations:cancel_batch", args=[batch.pk]), {"reason": "stop it"}).status_code == 404
+    assert (
+        client.post(reverse("operations:cancel_batch", args=[batch.pk]), {"reason": "stop it"}).status_code
+        == 404
+    )
 
 
 def test_all_that_still_wait_are_cancelled_and_recorded(operator):
     batch = batch_of(operator, many(3))
     first = batch.operations.order_by("id").first()
     services.cancel(first, actor=operator, reason="by itself")
-    response = signed_in(operator).post(reverse("operations:cancel_batch", args=[batch.pk]), {"reason": "wrong cell"})
+    response = signed_in(operator).post(
+        reverse("operations:cancel_batch", args=[batch.pk]), {"reason": "wrong cell"}
+    )
     assert response.status_code == 302
     assert set(batch.operations.values_list("state", flat=True)) == {State.CANCELLED}
     assert batch.operations.filter(cancel_reason="wrong cell").count() == 2
@@ -276,7 +300,10 @@ def test_a_viewer_cancels_nothing(operator):
     viewer = make_user()
     grant(viewer, "viewer")
     client = signed_in(viewer)
-    assert client.post(reverse("operations:cancel_batch", args=[batch.pk]), {"reason": "stop it"}).status_code == 422
+    assert (
+        client.post(reverse("operations:cancel_batch", args=[batch.pk]), {"reason": "stop it"}).status_code
+        == 422
+    )
     assert batch.operations.filter(state=State.PENDING).count() == 2
 
 
@@ -289,7 +316,10 @@ def test_another_approves_the_whole_batch_and_the_requester_cannot(operator):
     assert batch.operations.filter(state=State.AWAITING_APPROVAL).count() == 3
     admin = make_user()
     grant(admin, "admin")
-    assert "two pairs of eyes" in signed_in(admin).get(reverse("operations:batch", args=[batch.pk])).content.decode()
+    assert (
+        "two pairs of eyes"
+        in signed_in(admin).get(reverse("operations:batch", args=[batch.pk])).content.decode()
+    )
     assert signed_in(admin).post(url).status_code == 302
     assert batch.operations.filter(state=State.PENDING, approved_by=admin).count() == 3
 

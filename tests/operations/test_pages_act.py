@@ -69,7 +69,9 @@ def test_by_htmx_it_is_a_dialog_and_answers_with_a_redirect_of_the_browser(opera
     opened = client.get(act(instance), headers={"HX-Request": "true"}).content.decode()
     assert "<html" not in opened
     assert "<form" in opened
-    response = client.post(act(instance), {"reason": "it hangs", "key": "k" * 20}, headers={"HX-Request": "true"})
+    response = client.post(
+        act(instance), {"reason": "it hangs", "key": "k" * 20}, headers={"HX-Request": "true"}
+    )
     assert response["HX-Redirect"] == reverse("operations:operation", args=[Operation.objects.get().pk])
 
 
@@ -118,7 +120,11 @@ def test_deploying_asks_for_the_version_before_it_shows_anything(operator):
 
 def test_a_chosen_version_is_previewed(operator):
     client, instance = signed_in(operator), make_instance("shop")
-    response = client.get(act(instance, "deploy"), {"version": "1.1.0"}, headers={"HX-Request": "true", "HX-Target": "action-plan"})
+    response = client.get(
+        act(instance, "deploy"),
+        {"version": "1.1.0"},
+        headers={"HX-Request": "true", "HX-Target": "action-plan"},
+    )
     text = response.content.decode()
     assert "shop goes to 1.1.0" in text
     assert "<form" not in text
@@ -186,7 +192,9 @@ def test_it_takes_no_other_method(operator):
     assert signed_in(operator).put(act(make_instance())).status_code == 405
 
 
-@pytest.mark.parametrize("back", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "back", ["https://evil.example/", "//evil.example", "javascript:alert(1)", "/\\evil.example"]
+)
 def test_the_way_back_leads_nowhere_else(operator, back):
     text = signed_in(operator).get(f"{act(make_instance())}?next={quote(back)}").content.decode()
     assert "evil" not in text
@@ -194,5 +202,9 @@ def test_the_way_back_leads_nowhere_else(operator, back):
 
 
 def test_the_way_back_leads_to_where_one_came_from(operator):
-    text = signed_in(operator).get(f"{act(make_instance())}?next=/instances/%3Fhealth%3Dfailing").content.decode()
+    text = (
+        signed_in(operator)
+        .get(f"{act(make_instance())}?next=/instances/%3Fhealth%3Dfailing")
+        .content.decode()
+    )
     assert 'href="/instances/?health=failing"' in text

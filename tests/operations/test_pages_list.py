@@ -131,7 +131,9 @@ def test_it_costs_the_same_for_2_rows_and_for_20(operator):
     client = signed_in(operator)
 
     def queries():
-        with CaptureQueriesContext(connection, ) as seen:
+        with CaptureQueriesContext(
+            connection,
+        ) as seen:
             assert client.get(URL).status_code == 200
         return len(seen)
 
@@ -167,7 +169,9 @@ def test_the_csv_needs_its_permission(operator):
 def test_the_palette_finds_an_operation_by_its_number(operator, text):
     operation = ask(operator, make_instance())
     hits = palette.search(operator, text.format(operation.pk))
-    assert [hit.url for hit in hits if hit.kind == "Operation"] == [reverse("operations:operation", args=[operation.pk])]
+    assert [hit.url for hit in hits if hit.kind == "Operation"] == [
+        reverse("operations:operation", args=[operation.pk])
+    ]
 
 
 def test_the_palette_finds_the_last_ones_of_a_target(operator):

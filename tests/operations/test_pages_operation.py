@@ -6,6 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from apps.fleet.models import SimulatedInstance
 from apps.operations import runner, services
 from apps.operations.choices import State
 from apps.operations.models import ApprovalRule, Operation
@@ -52,7 +53,10 @@ def test_it_does_not_exist_outside_ones_scopes():
     other = person("admin", "account", make_account())
     client = signed_in(other)
     assert client.get(page(operation)).status_code == 404
-    assert client.post(reverse("operations:cancel", args=[operation.pk]), {"reason": "mine now"}).status_code == 404
+    assert (
+        client.post(reverse("operations:cancel", args=[operation.pk]), {"reason": "mine now"}).status_code
+        == 404
+    )
     assert client.post(reverse("operations:approve", args=[operation.pk])).status_code == 404
 
 
@@ -70,9 +74,14 @@ def test_it_is_live_until_it_has_ended():
     user = person("operator")
     operation = ask(user)
     client = signed_in(user)
-    assert "data-live" in client.get(page(operation)).content.decode().split('id="operation"')[1].split(">")[0]
+    assert (
+        "data-live" in client.get(page(operation)).content.decode().split('id="operation"')[1].split(">")[0]
+    )
     services.cancel(operation, actor=user, reason="not needed")
-    assert "data-live" not in client.get(page(operation)).content.decode().split('id="operation"')[1].split(">")[0]
+    assert (
+        "data-live"
+        not in client.get(page(operation)).content.decode().split('id="operation"')[1].split(">")[0]
+    )
 
 
 def test_it_names_the_operation_it_waits_for():
@@ -83,7 +92,7 @@ def test_it_names_the_operation_it_waits_for():
     assert page(first) in text
 
 
-def test_a_failure_stands_on_the_page_with_the_way_back():
+def test_a_failure_stands_on_the_page_with_what_to_do():
     user = person("operator")
     instance = make_instance()
     operation = services.submit(
@@ -92,6 +101,22 @@ def test_a_failure_stands_on_the_page_with_the_way_back():
     runner.run_due()
     text = signed_in(user).get(page(operation)).content.decode()
     assert "There is no version" in text
+    assert "Nothing was changed" in text
+
+
+def test_the_way_back_is_shown_step_by_step():
+    user = person("operator")
+    instance, other = make_instance("shop-prod"), make_instance(version="2.0.0")
+    SimulatedInstance.objects.filter(instance=instance).update(crash_on_version="2.0.0")
+    operation = services.submit(
+        kind="deploy", target_id=instance.pk, params={"version": other.version}, actor=user, reason="newer"
+    )
+    runner.run_due()
+    response = signed_in(user).get(page(operation))
+    assert [line.state for line in response.context["page"].way_back] == ["done", "done"]
+    text = response.content.decode()
+    assert "The way back" in text
+    assert "went back to what was there before" in text
 
 
 def test_it_costs_few_queries():
@@ -152,7 +177,9 @@ def test_approving_twice_says_that_it_does_not_wait():
 def test_who_asked_cancels_it():
     user = person("operator")
     operation = ask(user)
-    response = signed_in(user).post(reverse("operations:cancel", args=[operation.pk]), {"reason": "not needed"})
+    response = signed_in(user).post(
+        reverse("operations:cancel", args=[operation.pk]), {"reason": "not needed"}
+    )
     assert response.status_code == 302
     assert Operation.objects.get(pk=operation.pk).state == State.CANCELLED
 
@@ -169,8 +196,13 @@ def test_cancelling_needs_a_reason_and_keeps_what_was_typed():
 def test_a_viewer_cannot_cancel():
     operation = ask(person("operator"))
     client = signed_in(person("viewer"))
-    assert reverse("operations:cancel", args=[operation.pk]) not in client.get(page(operation)).content.decode()
-    assert client.post(reverse("operations:cancel", args=[operation.pk]), {"reason": "please"}).status_code == 403
+    assert (
+        reverse("operations:cancel", args=[operation.pk]) not in client.get(page(operation)).content.decode()
+    )
+    assert (
+        client.post(reverse("operations:cancel", args=[operation.pk]), {"reason": "please"}).status_code
+        == 403
+    )
 
 
 def test_what_has_ended_cannot_be_cancelled():

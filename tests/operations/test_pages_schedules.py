@@ -115,7 +115,9 @@ def test_anothers_schedule_does_not_exist_for_who_cannot_see_it(name):
 @pytest.mark.parametrize("name", ["schedule", "switch_schedule", "delete_schedule"])
 def test_who_only_sees_it_cannot_change_it(name):
     schedule = make_schedule(person(), make_instance())
-    assert signed_in(person("viewer")).post(reverse(f"operations:{name}", args=[schedule.pk])).status_code == 403
+    assert (
+        signed_in(person("viewer")).post(reverse(f"operations:{name}", args=[schedule.pk])).status_code == 403
+    )
     assert Schedule.objects.get().is_enabled
 
 
