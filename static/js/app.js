@@ -147,6 +147,10 @@
       if (version) detail.headers["X-Daytwo-Have"] = version;
     }
   });
+  on("htmx:beforeOnLoad", (event) => {
+    // Signed out meanwhile: the page itself knows the way to the sign-in and back.
+    if (event.detail.xhr.status === 401) { event.preventDefault(); location.reload(); }
+  });
   on("htmx:beforeSwap", ({ detail }) => {
     // Why one may not, said where the question was to stand.
     if (detail.target.id === "dialog-body" && detail.xhr.status === 403) { detail.shouldSwap = true; detail.isError = false; }

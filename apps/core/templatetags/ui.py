@@ -241,14 +241,21 @@ def icon(name: str) -> SafeString:
 # --- Drawings ------------------------------------------------------------------------------------
 
 
+def _widths(parts: Sequence[tuple[str, float]], total: float) -> list[tuple[str, float]]:
+    """Parts as per cent of the total. None is under one per cent; what that adds is taken from the widest."""
+    if total <= 0:
+        return []
+    widths = [max(min(100 * amount / total, 100.0), 1.0) for _, amount in parts]
+    if widths and (over := sum(widths) - 100) > 0:
+        widths[widths.index(max(widths))] -= over
+    return [(tone, width) for (tone, _), width in zip(parts, widths, strict=True)]
+
+
 def _bar(parts: Iterable[tuple[str, float]], total: float, label: str) -> SafeString:
     """An SVG bar of (tone, amount) parts. A part that is not nothing is at least one per cent wide."""
     left, rects = 0.0, []
-    for tone, amount in parts:
-        width = max(100 * amount / total, 1.0) if amount > 0 and total > 0 else 0.0
-        width = min(width, 100 - left)
-        if width > 0:
-            rects.append(f'<rect x="{left:.2f}" width="{width:.2f}" height="8" class="f-{_text(tone)}"/>')
+    for tone, width in _widths([part for part in parts if part[1] > 0], total):
+        rects.append(f'<rect x="{left:.2f}" width="{width:.2f}" height="8" class="f-{_text(tone)}"/>')
         left += width
     shown = _text(label)
     return _safe(
