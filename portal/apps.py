@@ -30,7 +30,8 @@ def broker_for(url: str) -> dramatiq.Broker:
     if scheme in ("redis", "rediss"):
         from dramatiq.brokers.redis import RedisBroker
 
-        return RedisBroker(url=url, middleware=middleware, **REDIS)
+        made: dramatiq.Broker = RedisBroker(url=url, middleware=middleware, **REDIS)  # type: ignore[no-untyped-call]
+        return made
     if scheme in ("amqp", "amqps"):
         from dramatiq.brokers.rabbitmq import RabbitmqBroker
 

@@ -18,7 +18,6 @@ DEBUG = env.bool("DEBUG", default=False)
 DAYTWO_DATA_DIR = Path(env.str("DAYTWO_DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 
 
-
 def kept(name: str, default: str) -> str:
     """What `make up` keeps beside the data, so that `manage.py` in a second terminal meets the same portal."""
     path = DAYTWO_DATA_DIR / name
@@ -102,7 +101,9 @@ TEMPLATES = [
 # --- Database: PostgreSQL, and only PostgreSQL ------------------------------------------------
 DATABASES = {
     "default": {
-        **env.db_url("DATABASE_URL", default=kept("database_url", "postgres://postgres@127.0.0.1:5432/daytwo")),
+        **env.db_url(
+            "DATABASE_URL", default=kept("database_url", "postgres://postgres@127.0.0.1:5432/daytwo")
+        ),
         # Kept connections: opening one for each request costs more than most pages (see docs/decisions).
         "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=600),
         "CONN_HEALTH_CHECKS": True,

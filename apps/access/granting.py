@@ -19,9 +19,8 @@ class NotGiven(Exception):
 def scope_models() -> dict[str, type[models.Model]]:
     """What can be a scope beside everything, by kind. The floors above registered them under these very names."""
     kinds = {str(kind) for kind in ScopeKind}
-    return {
-        model._meta.model_name: model for model in scoping.registered() if model._meta.model_name in kinds
-    }  # type: ignore[misc]
+    found = {str(model._meta.model_name): model for model in scoping.registered()}
+    return {name: model for name, model in found.items() if name in kinds}
 
 
 def manageable(user: Any) -> QuerySet[Grant]:

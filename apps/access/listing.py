@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
@@ -45,7 +45,8 @@ def render_list(
     filterset = filter_class(request.GET, queryset=queryset, request=request)
     rows = filterset.qs if filterset.is_valid() else queryset.none()
     if request.GET.get("_export") == "csv":
-        return _export(request, page, rows, table_class)
+        # Django types the streamed response beside HttpResponse; a view may return either.
+        return cast(HttpResponse, _export(request, page, rows, table_class))
     # The request comes after: given at once, django-tables2 would page by itself, which counts every row.
     table = table_class(rows, order_by=request.GET.getlist("sort") or None)
     table.request = request
@@ -102,7 +103,9 @@ def safe_cell(value: Any) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _export(request: HttpRequest, page: str, rows: QuerySet[Any], table_class: type[Table]) -> StreamingHttpResponse:
+def _export(
+    request: HttpRequest, page: str, rows: QuerySet[Any], table_class: type[Table]
+) -> StreamingHttpResponse:
     """All rows of the list as CSV, streamed; only those on which the reader holds Export. The export is audited."""
     if not holds(request.user, Permission.EXPORT):
         raise PermissionDenied("You need the permission “Export lists”; ask whoever manages access.")

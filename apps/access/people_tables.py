@@ -27,7 +27,11 @@ class PeopleTable(tables.Table):
     """People with their own grants; what they have through groups is on their page."""
 
     who = tables.Column(
-        accessor="username", order_by=("username",), attrs={"td": {"class": "main"}}, empty_values=()
+        verbose_name="Who",
+        accessor="username",
+        order_by=("username",),
+        attrs={"td": {"class": "main"}},
+        empty_values=(),
     )
     grants = tables.Column(verbose_name="May", orderable=False, empty_values=(), accessor="pk")
     last_login = tables.Column(verbose_name="Last here", empty_values=())

@@ -25,11 +25,12 @@ def _people(user: Any) -> QuerySet[User]:
 
     Of their grants only those come along that lie where the reader manages access.
     """
-    return (
+    rows: QuerySet[User] = (
         User.objects.filter(kind=UserKind.PERSON)
         .prefetch_related(Prefetch("grants", granting.manageable(user)))
         .order_by("username")
     )
+    return rows
 
 
 @needs(Permission.MANAGE_ACCESS)

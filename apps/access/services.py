@@ -25,7 +25,7 @@ def system_actor(name: str) -> User:
     username = f"system:{name}"
     if pk := _system.get(name):
         return User(pk=pk, username=username, kind=UserKind.SYSTEM, first_name=name)
-    found = User.objects.filter(username=username).first()
+    found: User | None = User.objects.filter(username=username).first()
     if found is None:
         new = User(username=username, kind=UserKind.SYSTEM, first_name=name, is_active=True)
         new.set_unusable_password()

@@ -8,7 +8,8 @@ from apps.core.models import BaseModel
 from .choices import Cloud, Owner
 
 name_validator = RegexValidator(
-    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "Use lower-case letters, digits and hyphens, at most 63, as in a host name."
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    "Use lower-case letters, digits and hyphens, at most 63, as in a host name.",
 )
 
 
@@ -26,7 +27,9 @@ class Account(BaseModel):
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(
-                fields=["cloud", "external_id"], name="account_external_id_once", condition=~models.Q(external_id="")
+                fields=["cloud", "external_id"],
+                name="account_external_id_once",
+                condition=~models.Q(external_id=""),
             )
         ]
 

@@ -57,7 +57,7 @@ class Change:
 
 
 def changes_of(entry: AuditEntry) -> list[Change]:
-    """What an entry says was changed. Empty values are an empty text."""
+    """What an entry says was changed, without what stayed empty. Empty values are an empty text."""
     found = []
     for name, change in (entry.changes or {}).items():
         if isinstance(change, dict):
@@ -67,4 +67,4 @@ def changes_of(entry: AuditEntry) -> list[Change]:
         else:
             before, after = ("" if value in (None, "None") else str(value) for value in change)
             found.append(Change(name, before, after))
-    return found
+    return [change for change in found if change.name != "id" and (change.before or change.after)]

@@ -24,7 +24,11 @@ class AuditTable(tables.Table):
     timestamp = tables.Column(verbose_name="When", attrs={"td": {"class": "nowrap"}})
     actor = tables.Column(verbose_name="Who", orderable=False)
     what = tables.Column(
-        accessor="object_repr", orderable=False, attrs={"td": {"class": "main"}}, empty_values=()
+        verbose_name="What",
+        accessor="object_repr",
+        orderable=False,
+        attrs={"td": {"class": "main"}},
+        empty_values=(),
     )
     changes = tables.Column(verbose_name="Before → after", orderable=False, empty_values=())
     reason = tables.Column(verbose_name="Why", orderable=False, empty_values=())

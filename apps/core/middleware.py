@@ -32,7 +32,11 @@ class DatabaseAwayMiddleware:
 
 def database_away(exception: Exception) -> HttpResponse:
     """The 503 for a lost database; closes this thread's broken connections."""
-    logger.error("database away: %s", str(exception).splitlines()[0] if str(exception) else type(exception).__name__)
+    logger.error(
+        "database away: %s", str(exception).splitlines()[0] if str(exception) else type(exception).__name__
+    )
     for connection in connections.all(initialized_only=True):
         connection.close()
-    return HttpResponse(MESSAGE, status=503, content_type="text/plain; charset=utf-8", headers={"Retry-After": "5"})
+    return HttpResponse(
+        MESSAGE, status=503, content_type="text/plain; charset=utf-8", headers={"Retry-After": "5"}
+    )

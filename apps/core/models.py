@@ -66,7 +66,9 @@ class Event(models.Model):
     tone = models.CharField(max_length=8, choices=Tone.choices, default=Tone.PLAIN)
     title = models.CharField(max_length=300)
     why = models.TextField(blank=True, help_text="reason or detail, one line")
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
     operation_id = models.BigIntegerField(null=True, blank=True)
     instance_id = models.BigIntegerField(null=True, blank=True)
     tenant_id = models.BigIntegerField(null=True, blank=True)
@@ -78,11 +80,27 @@ class Event(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["-at", "-id"], name="event_at"),
-            models.Index(fields=["instance_id", "-at"], name="event_instance", condition=models.Q(instance_id__isnull=False)),
-            models.Index(fields=["tenant_id", "-at"], name="event_tenant", condition=models.Q(tenant_id__isnull=False)),
-            models.Index(fields=["cell_id", "-at"], name="event_cell", condition=models.Q(cell_id__isnull=False)),
-            models.Index(fields=["account_id", "-at"], name="event_account", condition=models.Q(account_id__isnull=False)),
-            models.Index(fields=["operation_id"], name="event_operation", condition=models.Q(operation_id__isnull=False)),
+            models.Index(
+                fields=["instance_id", "-at"],
+                name="event_instance",
+                condition=models.Q(instance_id__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant_id", "-at"], name="event_tenant", condition=models.Q(tenant_id__isnull=False)
+            ),
+            models.Index(
+                fields=["cell_id", "-at"], name="event_cell", condition=models.Q(cell_id__isnull=False)
+            ),
+            models.Index(
+                fields=["account_id", "-at"],
+                name="event_account",
+                condition=models.Q(account_id__isnull=False),
+            ),
+            models.Index(
+                fields=["operation_id"],
+                name="event_operation",
+                condition=models.Q(operation_id__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -95,7 +113,9 @@ class SavedView(BaseModel):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
     page = models.CharField(max_length=80, help_text="the list's URL name, such as fleet:instances")
     name = models.CharField(max_length=80)
-    query = models.CharField(max_length=2_000, blank=True, help_text="the URL's query, without the question mark")
+    query = models.CharField(
+        max_length=2_000, blank=True, help_text="the URL's query, without the question mark"
+    )
     is_shared = models.BooleanField(default=False)
 
     class Meta:

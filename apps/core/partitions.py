@@ -28,11 +28,14 @@ def make_months(today: date, *, ahead: int = 2) -> list[str]:
             cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
             exists = cursor.fetchone()[0]
             cursor.execute(
-                "SELECT EXISTS (SELECT 1 FROM core_event_default WHERE at >= %s AND at < %s)", [month, following]
+                "SELECT EXISTS (SELECT 1 FROM core_event_default WHERE at >= %s AND at < %s)",
+                [month, following],
             )
             taken = cursor.fetchone()[0]
             if not exists and not taken:
-                cursor.execute(f"CREATE TABLE {name} PARTITION OF {TABLE} FOR VALUES FROM ('{month}') TO ('{following}')")
+                cursor.execute(
+                    f"CREATE TABLE {name} PARTITION OF {TABLE} FOR VALUES FROM ('{month}') TO ('{following}')"
+                )
                 made.append(name)
         month = following
     return made
@@ -42,7 +45,10 @@ def drop_months(before: date) -> list[str]:
     """Drop the months that ended on or before `before`; gives their names."""
     dropped: list[str] = []
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass", [TABLE])
+        cursor.execute(
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
+            [TABLE],
+        )
         for (name,) in cursor.fetchall():
             found = NAME.match(name)
             if found and _next_month(date(int(found[1]), int(found[2]), 1)) <= before:

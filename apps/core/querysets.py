@@ -41,7 +41,9 @@ def as_text(value: Any) -> str:
     return "None" if value is None else str(value)
 
 
-def write_entries(model: type[models.Model], action: int, rows: Sequence[tuple[int, str, dict[str, Any]]]) -> None:
+def write_entries(
+    model: type[models.Model], action: int, rows: Sequence[tuple[int, str, dict[str, Any]]]
+) -> None:
     """Write one audit entry for each `(pk, label, changes)` in as few statements as there are batches."""
     if not rows:
         return
@@ -49,7 +51,12 @@ def write_entries(model: type[models.Model], action: int, rows: Sequence[tuple[i
     content_type = ContentType.objects.get_for_model(model)
     entries = [
         entry(
-            content_type=content_type, object_pk=str(pk), object_id=pk, object_repr=label[:500], action=action, changes=changes
+            content_type=content_type,
+            object_pk=str(pk),
+            object_id=pk,
+            object_repr=label[:500],
+            action=action,
+            changes=changes,
         )
         for pk, label, changes in rows
     ]
@@ -109,7 +116,9 @@ class RecordedQuerySet(models.QuerySet[M]):
             made = super().bulk_create(objs, *args, **kwargs)
             if is_recorded(self.model):
                 if kwargs.get("ignore_conflicts") or kwargs.get("update_conflicts"):
-                    raise ValueError("a recorded bulk_create cannot say which rows it made; insert and record by hand")
+                    raise ValueError(
+                        "a recorded bulk_create cannot say which rows it made; insert and record by hand"
+                    )
                 record_created(made)
         return made
 
@@ -133,7 +142,15 @@ def record_created(objs: Sequence[models.Model]) -> None:
         model,
         CREATE,
         [
-            (obj.pk, str(obj), {n: ["None", as_text(v)] for n, c in columns.items() if (v := getattr(obj, c)) not in (None, "", {}, [])})
+            (
+                obj.pk,
+                str(obj),
+                {
+                    n: ["None", as_text(v)]
+                    for n, c in columns.items()
+                    if (v := getattr(obj, c)) not in (None, "", {}, [])
+                },
+            )
             for obj in objs
         ],
     )

@@ -43,14 +43,38 @@ PLANS = (
 )
 #: account, cloud, owner, region, jurisdiction, {cell: provider}
 ACCOUNTS: tuple[tuple[str, str, str, str, str, dict[str, str]], ...] = (
-    ("nimbus-eu", Cloud.LOCAL, Owner.PROVIDER, "eu-west-1", "EU", {"eu-west-1a": "local", "eu-west-1b": "local"}),
+    (
+        "nimbus-eu",
+        Cloud.LOCAL,
+        Owner.PROVIDER,
+        "eu-west-1",
+        "EU",
+        {"eu-west-1a": "local", "eu-west-1b": "local"},
+    ),
     ("northwind-byoc", Cloud.LOCAL, Owner.CUSTOMER, "eu-central-1", "EU", {"northwind-1": "local"}),
-    ("nimbus-us", Cloud.SIMULATED, Owner.PROVIDER, "us-east-2", "US", {"us-east-2a": "simulated", "us-east-2b": "simulated"}),
+    (
+        "nimbus-us",
+        Cloud.SIMULATED,
+        Owner.PROVIDER,
+        "us-east-2",
+        "US",
+        {"us-east-2a": "simulated", "us-east-2b": "simulated"},
+    ),
 )
 #: instance, cell, tenants (more than one: shared), plan
 LOCAL_FLEET: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    ("shared-eu-1", "eu-west-1a", ("Aperture Labs", "Bluth Company", "Cyberdyne", "Dunder Mifflin", "Soylent"), "Team"),
-    ("shared-eu-2", "eu-west-1b", ("Gekko & Co", "Hudsucker", "Massive Dynamic", "Oceanic", "Prestige Worldwide"), "Starter"),
+    (
+        "shared-eu-1",
+        "eu-west-1a",
+        ("Aperture Labs", "Bluth Company", "Cyberdyne", "Dunder Mifflin", "Soylent"),
+        "Team",
+    ),
+    (
+        "shared-eu-2",
+        "eu-west-1b",
+        ("Gekko & Co", "Hudsucker", "Massive Dynamic", "Oceanic", "Prestige Worldwide"),
+        "Starter",
+    ),
     ("globex-prod", "eu-west-1a", ("Globex",), "Scale"),
     ("initech-prod", "eu-west-1b", ("Initech",), "Scale"),
     ("umbrella-prod", "eu-west-1b", ("Umbrella",), "Enterprise"),
@@ -75,13 +99,12 @@ def bootstrap(*, with_fleet: bool = True) -> None:
     Raises ProviderError when the local fleet cannot be prepared (its message says why).
     """
     actor = system_actor("command")
-    with acting(actor, reason="first run", via="command"):
-        with transaction.atomic(durable=True):
-            seed_roles()
-            if with_fleet and not Account.objects.exists():
-                _make_fleet()
-                record([event("portal.started", "Daytwo was set up with its first fleet", actor=actor)])
-            _make_people(actor)
+    with acting(actor, reason="first run", via="command"), transaction.atomic(durable=True):
+        seed_roles()
+        if with_fleet and not Account.objects.exists():
+            _make_fleet()
+            record([event("portal.started", "Daytwo was set up with its first fleet", actor=actor)])
+        _make_people(actor)
     if with_fleet:
         run_local_fleet()
 
@@ -120,7 +143,11 @@ def _make_people(actor: User) -> None:
         user.set_unusable_password()
         user.save()
         give_grant(
-            to=user, role=Role.objects.get(name=role), scope=scope_for(kind, account), actor=actor, reason="first run: example people"
+            to=user,
+            role=Role.objects.get(name=role),
+            scope=scope_for(kind, account),
+            actor=actor,
+            reason="first run: example people",
         )
 
 
@@ -162,9 +189,15 @@ def _make_tenant(name: str, plan: Plan) -> Tenant:
     tenant = Tenant.objects.create(key=key, name=name)
     values: dict[str, Any] = {"tenant": tenant}
     Subscription.objects.create(
-        **values, plan=plan, monthly_price=plan.monthly_price, seats=10 * plan.rank, starts_on=date(2025, 3, 1)
+        **values,
+        plan=plan,
+        monthly_price=plan.monthly_price,
+        seats=10 * plan.rank,
+        starts_on=date(2025, 3, 1),
     )
     Domain.objects.create(**values, name=f"{key}.example", is_primary=True)
-    Contact.objects.create(**values, name=f"{name} operations", email=f"ops@{key}.example", role=ContactRole.TECHNICAL)
+    Contact.objects.create(
+        **values, name=f"{name} operations", email=f"ops@{key}.example", role=ContactRole.TECHNICAL
+    )
     ExternalId.objects.create(**values, system="crm", value=f"CRM-{1000 + tenant.pk}")
     return tenant

@@ -31,7 +31,10 @@ def _by_provider(works: Sequence[Work]) -> list[tuple[Any, list[tuple[Work, Targ
     """Works with their targets, grouped by the provider that serves them."""
     found = provider_targets([work.target_id for work in works])
     return [
-        (providers.get(name), [(work, targets[work.target_id]) for work in works if work.target_id in targets])
+        (
+            providers.get(name),
+            [(work, targets[work.target_id]) for work in works if work.target_id in targets],
+        )
         for name, targets in found.items()
     ]
 
@@ -50,12 +53,19 @@ def _look(judge: Callable[[Work, Observation], Outcome]) -> Callable[[Sequence[W
 
     def run(works: Sequence[Work]) -> dict[int, Outcome]:
         seen = _observe(works)
-        return {w.id: judge(w, seen[w.target_id]) if w.target_id in seen else Failed("The provider did not answer.") for w in works}
+        return {
+            w.id: judge(w, seen[w.target_id])
+            if w.target_id in seen
+            else Failed("The provider did not answer.")
+            for w in works
+        }
 
     return run
 
 
-def _act(act: Acts, *, want: Callable[[Work], dict[str, str]] | None = None) -> Callable[[Sequence[Work]], dict[int, Outcome]]:
+def _act(
+    act: Acts, *, want: Callable[[Work], dict[str, str]] | None = None
+) -> Callable[[Sequence[Work]], dict[int, Outcome]]:
     """A step that makes the provider act, all works of a provider together.
 
     `want` tells what the instance's row shall say is wanted; it is written first, so that a probe
@@ -132,7 +142,10 @@ def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
     if seen.state in ("stopped", "missing") and waited > 1.0:
         return Failed(f"Version {version} does not run: {seen.detail or seen.state}.", retryable=False)
     if waited > PATIENCE:
-        return Failed(f"Version {version} is not healthy after {PATIENCE:g} s: {seen.detail or seen.state}.", retryable=False)
+        return Failed(
+            f"Version {version} is not healthy after {PATIENCE:g} s: {seen.detail or seen.state}.",
+            retryable=False,
+        )
     return Later(LOOK, seen.detail or seen.state)
 
 
@@ -144,7 +157,9 @@ def _is_old_version_back(work: Work, seen: Observation) -> Outcome:
 
 def _note_for_deploy(works: Sequence[Work]) -> dict[int, Outcome]:
     """As `_note`, and which version to come back to; a version that the provider has not got fails here."""
-    before = dict(Instance.objects.filter(pk__in=[w.target_id for w in works]).values_list("pk", "wanted_version"))
+    before = dict(
+        Instance.objects.filter(pk__in=[w.target_id for w in works]).values_list("pk", "wanted_version")
+    )
     seen = _observe(works)
     outcomes: dict[int, Outcome] = {}
     for provider, pairs in _by_provider(works):
@@ -164,7 +179,9 @@ def _note_for_deploy(works: Sequence[Work]) -> dict[int, Outcome]:
 
 
 def _restart(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
-    result: Mapping[int, ProviderError | None] = provider.restart_many([(t, w.notes["generation"]) for w, t in pairs])
+    result: Mapping[int, ProviderError | None] = provider.restart_many(
+        [(t, w.notes["generation"]) for w, t in pairs]
+    )
     return result
 
 
@@ -180,7 +197,9 @@ def _stop(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, P
 
 def _apply(version_of: Callable[[Work], str]) -> Acts:
     def act(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
-        result: Mapping[int, ProviderError | None] = provider.apply_many([(t, version_of(w)) for w, t in pairs])
+        result: Mapping[int, ProviderError | None] = provider.apply_many(
+            [(t, version_of(w)) for w, t in pairs]
+        )
         return result
 
     return act
@@ -207,7 +226,10 @@ def _collect(works: Sequence[Work]) -> dict[int, Outcome]:
 def _parts(provider: Any, target: Target) -> dict[str, str]:
     page = provider.logs(target, limit=500)
     seen = provider.observe(target)
-    lines = [f"{line.at.isoformat()} {line.level} {line.tenant} {line.request_id} {line.message}" for line in page.lines]
+    lines = [
+        f"{line.at.isoformat()} {line.level} {line.tenant} {line.request_id} {line.message}"
+        for line in page.lines
+    ]
     return {
         "observation": f"{seen.state}, healthy: {seen.healthy}, version {seen.version}, generation {seen.generation}\n{seen.detail}",
         "logs": "\n".join(lines),
@@ -222,7 +244,9 @@ def _metrics_text(provider: Any, target: Target) -> str:
         samples = provider.metrics(target)
     except ProviderError as error:
         return f"none: {error}"
-    return "\n".join(f"{s.name}{{{','.join(f'{k}={v!r}' for k, v in s.labels.items())}}} {s.value:g}" for s in samples)
+    return "\n".join(
+        f"{s.name}{{{','.join(f'{k}={v!r}' for k, v in s.labels.items())}}} {s.value:g}" for s in samples
+    )
 
 
 # --- The kinds ----------------------------------------------------------------------------------
@@ -239,7 +263,9 @@ def _version_param(params: Mapping[str, Any]) -> dict[str, Any]:
     if not version:
         raise ValueError("Choose the version to deploy.")
     if len(version) > 40 or not all(c.isalnum() or c in ".-_+" for c in version):
-        raise ValueError("A version has at most 40 letters, digits, dots, hyphens, underscores or plus signs.")
+        raise ValueError(
+            "A version has at most 40 letters, digits, dots, hyphens, underscores or plus signs."
+        )
     return {"version": version}
 
 
@@ -310,7 +336,9 @@ DIAGNOSE = Kind(
     steps=(Step("collect", _collect, timeout=60),),
     is_changing=False,
     check_params=_no_params,
-    preview=lambda label, params: f"logs, metrics and process state of {label} are collected; nothing is changed",
+    preview=lambda label, params: (
+        f"logs, metrics and process state of {label} are collected; nothing is changed"
+    ),
 )
 
 ALL = (START, STOP, RESTART, DEPLOY, DIAGNOSE)

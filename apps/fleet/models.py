@@ -20,7 +20,9 @@ class Cell(BaseModel):
     provider = models.CharField(max_length=20, choices=ProviderName.choices, default=ProviderName.LOCAL)
     capacity = models.PositiveIntegerField(default=100, help_text="instances it can hold")
     locked_reason = models.CharField(
-        max_length=200, blank=True, help_text="not empty: no changing operation starts in this cell, and this is why"
+        max_length=200,
+        blank=True,
+        help_text="not empty: no changing operation starts in this cell, and this is why",
     )
 
     class Meta:
@@ -45,7 +47,9 @@ class Instance(BaseModel):
     cell = models.ForeignKey(Cell, on_delete=models.PROTECT, related_name="instances")
     kind = models.CharField(max_length=10, choices=InstanceKind.choices, default=InstanceKind.DEDICATED)
     locked_reason = models.CharField(
-        max_length=200, blank=True, help_text="not empty: no changing operation starts on this instance, and this is why"
+        max_length=200,
+        blank=True,
+        help_text="not empty: no changing operation starts on this instance, and this is why",
     )
 
     wanted = models.CharField(max_length=8, choices=Wanted.choices, default=Wanted.RUNNING)
@@ -78,9 +82,14 @@ class Instance(BaseModel):
             models.Index(fields=["health", "name"], name="instance_health_name"),
             models.Index(fields=["version", "name"], name="instance_version_name"),
             models.Index(
-                fields=["-health_since"], name="instance_wrong", condition=models.Q(health__in=["failing", "degraded", "unknown"])
+                fields=["-health_since"],
+                name="instance_wrong",
+                condition=models.Q(health__in=["failing", "degraded", "unknown"]),
             ),
-            GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="instance_name_trgm"),
+            # No pending list: a search would read it whole, and names are seldom written.
+            GinIndex(
+                OpClass(Upper("name"), name="gin_trgm_ops"), name="instance_name_trgm", fastupdate=False
+            ),
         ]
 
     def __str__(self) -> str:
@@ -155,7 +164,9 @@ class SimulatedInstance(models.Model):
 
     AUDIT_EXEMPT = "it plays the world outside the portal"
 
-    instance = models.OneToOneField(Instance, on_delete=models.CASCADE, primary_key=True, related_name="simulated")
+    instance = models.OneToOneField(
+        Instance, on_delete=models.CASCADE, primary_key=True, related_name="simulated"
+    )
     state = models.CharField(max_length=10, default="running")
     version = models.CharField(max_length=40)
     generation = models.PositiveBigIntegerField(default=1)

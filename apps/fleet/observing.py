@@ -90,7 +90,12 @@ def record_observations(observations: Mapping[int, Observation]) -> int:
     return len(changed)
 
 
-TOLD = {Health.FAILING: Tone.BAD, Health.DEGRADED: Tone.WARN, Health.WELL: Tone.OK, Health.STOPPED: Tone.PLAIN}
+TOLD = {
+    Health.FAILING: Tone.BAD,
+    Health.DEGRADED: Tone.WARN,
+    Health.WELL: Tone.OK,
+    Health.STOPPED: Tone.PLAIN,
+}
 
 
 def _change_event(row: Mapping[str, Any], seen: Seen) -> Event | None:
@@ -100,7 +105,12 @@ def _change_event(row: Mapping[str, Any], seen: Seen) -> Event | None:
         return None
     if after == Health.WELL and before not in (Health.FAILING, Health.DEGRADED):
         return None
-    words = {Health.WELL: "is well again", Health.FAILING: "fails", Health.DEGRADED: "is degraded", Health.STOPPED: "is stopped"}
+    words = {
+        Health.WELL: "is well again",
+        Health.FAILING: "fails",
+        Health.DEGRADED: "is degraded",
+        Health.STOPPED: "is stopped",
+    }
     return Event(
         kind=f"instance.{after}",
         title=f"{row['name']} {words[Health(after)]}",

@@ -1,8 +1,8 @@
 """Looking at the fleet again and again."""
 
 import logging
-from datetime import timedelta
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -32,7 +32,9 @@ def probe() -> int:
         if not _alone():
             return 0
         ids = list(
-            Instance.objects.exclude(cell__provider=ProviderName.SIMULATED).order_by("pk").values_list("pk", flat=True)
+            Instance.objects.exclude(cell__provider=ProviderName.SIMULATED)
+            .order_by("pk")
+            .values_list("pk", flat=True)
         )
         written = 0
         for name, targets in provider_targets(ids).items():
@@ -51,7 +53,10 @@ def _observe(name: str, targets: list[Target]) -> dict[int, Observation]:
         seen: dict[int, Observation] = providers.get(name).observe_many(targets)
     except ProviderError as error:
         logger.warning("provider %s does not answer: %s", name, error)
-        return {target.instance_id: Observation("missing", False, "", 0, detail=f"provider: {error}") for target in targets}
+        return {
+            target.instance_id: Observation("missing", False, "", 0, detail=f"provider: {error}")
+            for target in targets
+        }
     return seen
 
 
@@ -67,7 +72,9 @@ def probe_simulated() -> int:
 def measure() -> int:
     """Keep one measurement of each local instance that runs; gives how many."""
     ids = list(
-        Instance.objects.filter(cell__provider=ProviderName.LOCAL, wanted=Wanted.RUNNING).values_list("pk", flat=True)
+        Instance.objects.filter(cell__provider=ProviderName.LOCAL, wanted=Wanted.RUNNING).values_list(
+            "pk", flat=True
+        )
     )
     rows = []
     for name, targets in provider_targets(ids).items():
@@ -95,7 +102,9 @@ def measurement(instance_id: int, samples: Iterable[Sample]) -> Measurement:
                 cpu = sample.value
             case "process_resident_memory_bytes":
                 memory = sample.value
-    return Measurement(instance_id=instance_id, requests=total, errors=errors, seconds=seconds, cpu=cpu, memory=memory)
+    return Measurement(
+        instance_id=instance_id, requests=total, errors=errors, seconds=seconds, cpu=cpu, memory=memory
+    )
 
 
 def forget_old_measurements() -> int:

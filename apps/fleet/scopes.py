@@ -46,7 +46,9 @@ def tenants_within(scopes: Scopes) -> Q:
     """A tenant's own scope, and whoever looks after a cell that serves it: to look, not to change the tenant."""
     own = Q(pk__in=scopes.tenants)
     if (scopes.accounts or scopes.cells) and scopes.permission in LOOKING:
-        served = Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
+        served = (
+            Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
+        )
         return own | Q(pk__in=served)
     return own
 
@@ -91,7 +93,10 @@ def register() -> None:
     scoping.register(Placement, placements_within)
     scoping.register(Measurement, of_instances)
     scoping.register(Diagnostics, of_instances)
-    scoping.register(Account, lambda scopes: Q(pk__in=Account.objects.filter(accounts_within(scopes)).order_by().values("pk")))
+    scoping.register(
+        Account,
+        lambda scopes: Q(pk__in=Account.objects.filter(accounts_within(scopes)).order_by().values("pk")),
+    )
     scoping.register(Region, lambda scopes: Q(account_id__in=scopes.accounts) | Q(cells__in=scopes.cells))
     scoping.register(Tenant, tenants_within)
     for part in (Subscription, Contact, Domain, ExternalId):

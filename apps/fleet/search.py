@@ -57,7 +57,7 @@ def find_cells(user: Any, text: str, limit: int) -> list[Hit]:
     wanted = _named(text) | Q(name__icontains=text)
     if len(text) >= SIMILAR_FROM:
         wanted |= Q(score__gte=0.4)
-    rows = visible(user, Cell.objects.annotate(score=TrigramWordSimilarity(text, "name")))
+    rows: QuerySet[Any] = visible(user, Cell.objects.annotate(score=TrigramWordSimilarity(text, "name")))
     found = rows.filter(wanted).select_related("region__account").order_by("-score", "name")[:limit]
     return _best([_cell_hit(cell, text) for cell in found], limit)
 

@@ -94,13 +94,22 @@ def seed(*, instances: int, tenants: int, actor: User) -> None:
     """
     if instances < 1 or tenants < 1:
         raise ValueError("Seed at least one instance and one tenant.")
-    with transaction.atomic(durable=True), acting(actor, reason="seeded", via="command"), connection.cursor() as cursor:
+    with (
+        transaction.atomic(durable=True),
+        acting(actor, reason="seeded", via="command"),
+        connection.cursor() as cursor,
+    ):
         cursor.execute("SELECT count(*) FROM fleet_instance WHERE name LIKE 'sim-i-%%'")
         first = cursor.fetchone()[0]
         cursor.execute("SELECT count(*) FROM tenants_tenant WHERE key LIKE 'sim-%%'")
         values = {
-            "first": first, "count": instances, "first_tenant": cursor.fetchone()[0], "tenants": tenants, "cell": CELL_SIZE,
-            "words": WORDS, "word_count": len(WORDS),
+            "first": first,
+            "count": instances,
+            "first_tenant": cursor.fetchone()[0],
+            "tenants": tenants,
+            "cell": CELL_SIZE,
+            "words": WORDS,
+            "word_count": len(WORDS),
         }
         for statement in STATEMENTS:
             cursor.execute(statement, values)
@@ -108,8 +117,9 @@ def seed(*, instances: int, tenants: int, actor: User) -> None:
             content_type = ContentType.objects.get_by_natural_key(*label.split("."))
             cursor.execute(AUDIT.format(table=table), {"content_type": content_type.pk, "actor": actor.pk})
         record([event("fleet.seeded", f"{instances:,} simulated instances were seeded")])
+    # The visibility map too: without it a grouped count reads every row instead of the index.
     with connection.cursor() as cursor:
-        cursor.execute(f"ANALYZE {', '.join(TABLES)}")
+        cursor.execute(f"VACUUM (ANALYZE) {', '.join(TABLES)}")
 
 
 def seeded() -> int:

@@ -18,9 +18,13 @@ def describe(ids: Sequence[int]) -> dict[int, TargetInfo]:
     )
     infos = list(rows)
     dedicated = [row[0] for row in infos if row[4] == InstanceKind.DEDICATED]
-    tenants = dict(Placement.objects.filter(instance_id__in=dedicated).order_by().values_list("instance_id", "tenant_id"))
+    tenants = dict(
+        Placement.objects.filter(instance_id__in=dedicated).order_by().values_list("instance_id", "tenant_id")
+    )
     return {
-        pk: TargetInfo(pk, name, account_id=account, cell_id=cell, tenant_id=tenants.get(pk), locked=own or of_cell)
+        pk: TargetInfo(
+            pk, name, account_id=account, cell_id=cell, tenant_id=tenants.get(pk), locked=own or of_cell
+        )
         for pk, name, cell, account, _, own, of_cell in infos
     }
 
@@ -29,7 +33,9 @@ def provider_targets(ids: Sequence[int]) -> dict[str, dict[int, Target]]:
     """Targets for the providers: by provider name, then by instance id. Two queries."""
     found: dict[str, dict[int, Target]] = {}
     tenants = _tenant_keys(ids)
-    rows = Instance.objects.filter(pk__in=list(ids)).values_list("pk", "name", "cell__name", "wanted_version", "cell__provider")
+    rows = Instance.objects.filter(pk__in=list(ids)).values_list(
+        "pk", "name", "cell__name", "wanted_version", "cell__provider"
+    )
     for pk, name, cell, version, provider in rows:
         found.setdefault(provider, {})[pk] = Target(pk, name, cell, version, tenants=tenants.get(pk, ()))
     return found
@@ -37,7 +43,11 @@ def provider_targets(ids: Sequence[int]) -> dict[str, dict[int, Target]]:
 
 def _tenant_keys(ids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
     keys: dict[int, list[str]] = {}
-    rows = Placement.objects.filter(instance_id__in=list(ids)).order_by("tenant_id").annotate(key=F("tenant__key"))
+    rows = (
+        Placement.objects.filter(instance_id__in=list(ids))
+        .order_by("tenant_id")
+        .annotate(key=F("tenant__key"))
+    )
     for instance_id, key in rows.values_list("instance_id", "key"):
         keys.setdefault(instance_id, []).append(key)
     return {pk: tuple(values) for pk, values in keys.items()}

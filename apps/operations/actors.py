@@ -6,7 +6,9 @@ from django.db.utils import InterfaceError, OperationalError
 from . import runner
 
 
-@dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="operations", throws=(OperationalError, InterfaceError))
+@dramatiq.actor(
+    max_retries=0, time_limit=3_600_000, queue_name="operations", throws=(OperationalError, InterfaceError)
+)
 def run_ready() -> None:
     """Work on what is due. No retry: the reconciler sends another hint, and the rows remember."""
     runner.run_due()

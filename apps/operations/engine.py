@@ -91,16 +91,27 @@ def _claim(owner: str, limit: int) -> list[Work]:
             CLAIM,
             {"owner": owner, "limit": limit, "lease": settings.OPERATIONS_LEASE_SECONDS},
         )
-        works, given_up = [], []
+        works: list[Work] = []
+        given_up: list[Work] = []
         for row in cursor.fetchall():
             values = dict(zip(COLUMNS, row[: len(COLUMNS)], strict=True))
             for name in ("params", "notes"):
                 values[name] = json.loads(values[name]) if isinstance(values[name], str) else values[name]
             work = Work(**values, taken_over=row[-3], first_start=row[-2])
             (given_up if row[-1] > MAX_LOST else works).append(work)
-        Event.objects.bulk_create([_claimed_event(work) for work in works if work.first_start or work.taken_over])
+        Event.objects.bulk_create(
+            [_claimed_event(work) for work in works if work.first_start or work.taken_over]
+        )
     if given_up:
-        advance({w.id: (w, Failed(f"{MAX_LOST} workers died on it; look at the workers' logs.", retryable=False)) for w in given_up})
+        advance(
+            {
+                w.id: (
+                    w,
+                    Failed(f"{MAX_LOST} workers died on it; look at the workers' logs.", retryable=False),
+                )
+                for w in given_up
+            }
+        )
     return works
 
 
@@ -180,7 +191,11 @@ def decide(work: Work, outcome: Outcome, *, cancelled_by: str) -> Move:
             if stop:
                 return _stop(work, kind, cancelled_by, reached=work.step)
             return Move(
-                step=work.step, is_undoing=work.is_undoing, attempts=work.attempts, failure=work.failure, new_step=False
+                step=work.step,
+                is_undoing=work.is_undoing,
+                attempts=work.attempts,
+                failure=work.failure,
+                new_step=False,
             )
         case Failed(message, retryable):
             if stop:
@@ -193,7 +208,11 @@ def decide(work: Work, outcome: Outcome, *, cancelled_by: str) -> Move:
 
 def _finish(work: Work) -> Move:
     if not work.is_undoing:
-        return Move(state=State.SUCCEEDED, step=work.step, events=[_event(work, "succeeded", "succeeded", tone=Tone.OK)])
+        return Move(
+            state=State.SUCCEEDED,
+            step=work.step,
+            events=[_event(work, "succeeded", "succeeded", tone=Tone.OK)],
+        )
     cancelled = work.failure.startswith("Cancelled")
     return Move(
         state=State.CANCELLED if cancelled else State.FAILED,
@@ -242,13 +261,19 @@ def _give_up(work: Work, kind: Kind, message: str) -> Move:
     if kind.undo and work.step >= kind.undo_from:
         return _go_back(work, message)
     return Move(
-        state=State.FAILED, step=work.step, error=message, events=[_event(work, "failed", "failed", why=message, tone=Tone.BAD)]
+        state=State.FAILED,
+        step=work.step,
+        error=message,
+        events=[_event(work, "failed", "failed", why=message, tone=Tone.BAD)],
     )
 
 
 def _go_back(work: Work, message: str) -> Move:
     return Move(
-        step=0, is_undoing=True, failure=message, events=[_event(work, "undoing", "goes back", why=message, tone=Tone.WARN)]
+        step=0,
+        is_undoing=True,
+        failure=message,
+        events=[_event(work, "undoing", "goes back", why=message, tone=Tone.WARN)],
     )
 
 
@@ -323,7 +348,9 @@ def advance(outcomes: Mapping[int, tuple[Work, Outcome]]) -> list[Work]:
         held = {key: value for key, value in outcomes.items() if key in cancelled}
         if not held:
             return []
-        moves = {key: decide(work, outcome, cancelled_by=cancelled[key]) for key, (work, outcome) in held.items()}
+        moves = {
+            key: decide(work, outcome, cancelled_by=cancelled[key]) for key, (work, outcome) in held.items()
+        }
         _write_steps(held)
         _write_moves(held, moves)
         Event.objects.bulk_create([event for move in moves.values() for event in move.events])
@@ -338,7 +365,12 @@ def advance(outcomes: Mapping[int, tuple[Work, Outcome]]) -> list[Work]:
 def _carry_on(work: Work, outcome: Outcome, move: Move, now: datetime) -> None:
     if isinstance(outcome, Done):
         work.notes = {**work.notes, **outcome.notes}
-    work.step, work.is_undoing, work.attempts, work.failure = move.step, move.is_undoing, move.attempts, move.failure
+    work.step, work.is_undoing, work.attempts, work.failure = (
+        move.step,
+        move.is_undoing,
+        move.attempts,
+        move.failure,
+    )
     if move.new_step:
         work.step_started_at, work.told = now, ""
 
@@ -410,5 +442,7 @@ def out_of_time(work: Work, now: datetime) -> Failed | None:
         told = f": {work.told}" if work.told else ""
         return Failed(f"“{step.name}” was not done within {step.timeout:g} s{told}.", retryable=False)
     if not work.is_undoing and (now - work.started_at).total_seconds() > kind.timeout:
-        return Failed(f"Not done within the {kind.timeout:g} s that a {kind.label.lower()} may take.", retryable=False)
+        return Failed(
+            f"Not done within the {kind.timeout:g} s that a {kind.label.lower()} may take.", retryable=False
+        )
     return None

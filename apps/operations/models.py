@@ -1,6 +1,7 @@
 """Durable operations, their steps, batches, schedules, approval rules."""
 
 import uuid
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -33,7 +34,9 @@ class Batch(BaseModel):
     reason = models.CharField(max_length=500)
     idempotency_key = models.CharField(max_length=120, unique=True)
     total = models.PositiveIntegerField(default=0, help_text="operations accepted")
-    refused = models.JSONField(default=list, help_text="[target id, label, why] of each target that was refused")
+    refused = models.JSONField(
+        default=list, help_text="[target id, label, why] of each target that was refused"
+    )
 
     AUDIT_EXEMPT = "each of its operations is recorded"
 
@@ -56,17 +59,27 @@ class Operation(BaseModel):
     target_label = models.CharField(max_length=120)
     account_id = models.BigIntegerField(null=True, blank=True)
     cell_id = models.BigIntegerField(null=True, blank=True)
-    tenant_id = models.BigIntegerField(null=True, blank=True, help_text="the one tenant of a dedicated target")
-    is_changing = models.BooleanField(help_text="changes its target: never two of these at once on one target")
+    tenant_id = models.BigIntegerField(
+        null=True, blank=True, help_text="the one tenant of a dedicated target"
+    )
+    is_changing = models.BooleanField(
+        help_text="changes its target: never two of these at once on one target"
+    )
     params = models.JSONField(default=dict)
 
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="operations")
     reason = models.CharField(max_length=500)
     via = models.CharField(max_length=10, choices=Via.choices, default=Via.PAGE)
     idempotency_key = models.CharField(max_length=160, unique=True)
-    fingerprint = models.CharField(max_length=64, help_text="what was asked; the same key with another one is an error")
-    batch = models.ForeignKey(Batch, null=True, blank=True, on_delete=models.PROTECT, related_name="operations")
-    approval_reason = models.CharField(max_length=200, blank=True, help_text="why somebody else has to approve it")
+    fingerprint = models.CharField(
+        max_length=64, help_text="what was asked; the same key with another one is an error"
+    )
+    batch = models.ForeignKey(
+        Batch, null=True, blank=True, on_delete=models.PROTECT, related_name="operations"
+    )
+    approval_reason = models.CharField(
+        max_length=200, blank=True, help_text="why somebody else has to approve it"
+    )
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
@@ -81,25 +94,31 @@ class Operation(BaseModel):
     run_after = models.DateTimeField(default=timezone.now)
     step = models.PositiveSmallIntegerField(default=0, help_text="index of the step under way")
     step_started_at = models.DateTimeField(null=True, blank=True)
-    is_undoing = models.BooleanField(default=False, help_text="a step failed and the kind's way back is under way")
-    attempts = models.PositiveSmallIntegerField(default=0, help_text="tries of the step under way that failed")
+    is_undoing = models.BooleanField(
+        default=False, help_text="a step failed and the kind's way back is under way"
+    )
+    attempts = models.PositiveSmallIntegerField(
+        default=0, help_text="tries of the step under way that failed"
+    )
     retries = models.PositiveIntegerField(default=0, help_text="returns to pending so far")
     lost = models.PositiveSmallIntegerField(default=0, help_text="workers that died on it")
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
-    fence = models.BigIntegerField(default=0, help_text="grows with each lease; an older one can write nothing")
+    fence = models.BigIntegerField(
+        default=0, help_text="grows with each lease; an older one can write nothing"
+    )
     notes = models.JSONField(default=dict, help_text="what steps leave for later steps")
     failure = models.TextField(blank=True, help_text="what set the way back going")
     error = models.TextField(blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    AUDIT_EXCLUDE = (
+    AUDIT_EXCLUDE: ClassVar[tuple[str, ...]] = tuple(
         "created_at updated_at state run_after step step_started_at is_undoing attempts retries lost lease_owner "
-        "lease_until fence notes failure error started_at finished_at fingerprint"
-    ).split()  # type: ignore[assignment]
+        "lease_until fence notes failure error started_at finished_at fingerprint".split()
+    )
 
-    objects = OperationQuerySet.as_manager()
+    objects: ClassVar[models.Manager["Operation"]] = OperationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -110,10 +129,12 @@ class Operation(BaseModel):
                 name="operation_one_change_at_a_time",
             ),
             models.CheckConstraint(
-                condition=~models.Q(state=State.RUNNING) | models.Q(lease_until__isnull=False), name="operation_running_is_leased"
+                condition=~models.Q(state=State.RUNNING) | models.Q(lease_until__isnull=False),
+                name="operation_running_is_leased",
             ),
             models.CheckConstraint(
-                condition=models.Q(state=State.RUNNING) | models.Q(lease_until__isnull=True), name="operation_leased_is_running"
+                condition=models.Q(state=State.RUNNING) | models.Q(lease_until__isnull=True),
+                name="operation_leased_is_running",
             ),
             models.CheckConstraint(
                 condition=models.Q(state__in=ENDED, finished_at__isnull=False)
@@ -126,8 +147,12 @@ class Operation(BaseModel):
             ),
         ]
         indexes = [
-            models.Index(fields=["run_after", "id"], name="operation_due", condition=models.Q(state=State.PENDING)),
-            models.Index(fields=["lease_until"], name="operation_leases", condition=models.Q(state=State.RUNNING)),
+            models.Index(
+                fields=["run_after", "id"], name="operation_due", condition=models.Q(state=State.PENDING)
+            ),
+            models.Index(
+                fields=["lease_until"], name="operation_leases", condition=models.Q(state=State.RUNNING)
+            ),
             models.Index(
                 fields=["target_type", "target_id"],
                 name="operation_open_on_target",
@@ -198,7 +223,9 @@ class Schedule(BaseModel):
     target_id = models.BigIntegerField()
     params = models.JSONField(default=dict, blank=True)
     cron = models.CharField(max_length=80, help_text="five fields, as in cron: 0 3 * * 1")
-    zone = models.CharField(max_length=64, default="UTC", help_text="IANA time zone in which the cron line is read")
+    zone = models.CharField(
+        max_length=64, default="UTC", help_text="IANA time zone in which the cron line is read"
+    )
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="schedules")
     reason = models.CharField(max_length=500)
     is_enabled = models.BooleanField(default=True)

@@ -24,7 +24,7 @@ from apps.access.scoping import visible
 from apps.core.context import acting
 
 from . import engine, guard_rails
-from .kinds import Done, Failed, Kind, Later, Outcome, Work, failure_of, find_kind, find_target
+from .kinds import Failed, Kind, Later, Outcome, Work, failure_of, find_kind, find_target
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,8 @@ def _cancel_requested(works: Sequence[Work]) -> set[int]:
         return set()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT id FROM operations_operation WHERE id = ANY(%s) AND cancel_requested_at IS NOT NULL", [[w.id for w in works]]
+            "SELECT id FROM operations_operation WHERE id = ANY(%s) AND cancel_requested_at IS NOT NULL",
+            [[w.id for w in works]],
         )
         return {row[0] for row in cursor.fetchall()}
 
@@ -214,17 +215,21 @@ def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:
         actor, mine = actors[actor_id], list(group)
         own = [work.target_id for work in mine]
         allowed = set(
-            visible(actor, target.model._default_manager.filter(pk__in=own), kind.permission).values_list("pk", flat=True)
+            visible(actor, target.model._default_manager.filter(pk__in=own), kind.permission).values_list(
+                "pk", flat=True
+            )
         )
         present = [infos[pk] for pk in dict.fromkeys(own) if pk in infos]
-        objections = guard_rails.objections(guard_rails.Request(kind, present, mine[0].params, actor, starting=True))
+        objections = guard_rails.objections(
+            guard_rails.Request(kind, present, mine[0].params, actor, starting=True)
+        )
         for work in mine:
             if work.target_id not in infos:
                 yield work, f"{work.target_label} is not there any more."
             elif work.target_id not in allowed:
-                yield work, f"{actor} may no longer do this on {work.target_label}: the permission ended before the start."
+                yield (
+                    work,
+                    f"{actor} may no longer do this on {work.target_label}: the permission ended before the start.",
+                )
             elif hard := [o.why for o in objections.get(work.target_id, ()) if not o.needs_approval]:
                 yield work, " ".join(hard)
-
-
-__all__ = ["Done", "KEEPER", "LeaseKeeper", "run_due", "worker_name"]

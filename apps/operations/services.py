@@ -87,7 +87,9 @@ def plan(*, kind: str, target_ids: Sequence[int], params: Mapping[str, Any], act
         raise Refused(str(error)) from error
     ids = list(dict.fromkeys(target_ids))
     if len(ids) > MAX_TARGETS:
-        raise Refused(f"{len(ids)} targets are more than the {MAX_TARGETS} that one request may have; narrow the filter.")
+        raise Refused(
+            f"{len(ids)} targets are more than the {MAX_TARGETS} that one request may have; narrow the filter."
+        )
     target = find_target(found.target_type)
     infos = target.describe(ids)
     rows = target.model._default_manager.filter(pk__in=ids)
@@ -103,7 +105,9 @@ def plan(*, kind: str, target_ids: Sequence[int], params: Mapping[str, Any], act
             result.refused.append(Refusal(pk, infos[pk].label, f"You need the permission “{need}” there."))
     _apply_guard_rails(result, candidates, actor)
     _apply_approval_rules(result)
-    result.waits = blocking([info.id for info in result.accepted], found) if len(result.accepted) <= 200 else {}
+    result.waits = (
+        blocking([info.id for info in result.accepted], found) if len(result.accepted) <= 200 else {}
+    )
     return result
 
 
@@ -122,7 +126,9 @@ def _apply_approval_rules(result: Plan) -> None:
     if not result.kind.is_changing or not result.accepted:
         return
     rule = (
-        ApprovalRule.objects.filter(Q(kind="") | Q(kind=result.kind.name), is_enabled=True, min_targets__lte=len(result.accepted))
+        ApprovalRule.objects.filter(
+            Q(kind="") | Q(kind=result.kind.name), is_enabled=True, min_targets__lte=len(result.accepted)
+        )
         .order_by("-min_targets")
         .first()
     )
@@ -135,7 +141,10 @@ def blocking(target_ids: Sequence[int], kind: Kind) -> dict[int, Operation]:
     if not kind.is_changing:
         return {}
     rows = Operation.objects.filter(
-        target_type=kind.target_type, target_id__in=list(target_ids), is_changing=True, state__in=[State.PENDING, State.RUNNING]
+        target_type=kind.target_type,
+        target_id__in=list(target_ids),
+        is_changing=True,
+        state__in=[State.PENDING, State.RUNNING],
     ).select_related("actor")
     # The last one asked for is the one to wait for: those before it come first anyway.
     return {operation.target_id: operation for operation in rows.order_by("id")}
@@ -149,7 +158,10 @@ def waits_for(operation: Operation) -> Operation | None:
         target_type=operation.target_type, target_id=operation.target_id, is_changing=True
     ).exclude(pk=operation.pk)
     return (
-        ahead.filter(Q(state=State.RUNNING) | Q(state=State.PENDING, id__lt=operation.pk)).select_related("actor").order_by("-id").first()
+        ahead.filter(Q(state=State.RUNNING) | Q(state=State.PENDING, id__lt=operation.pk))
+        .select_related("actor")
+        .order_by("-id")
+        .first()
     )
 
 
@@ -216,7 +228,9 @@ def submit_many(
         raise Refused("The idempotency key is longer than 120 characters.")
     with transaction.atomic(durable=True), acting(actor, reason=reason, via=via):
         made = plan(kind=kind, target_ids=target_ids, params=params, actor=actor)
-        batch, is_repeat = _open_batch(made, key, actor, reason) if with_batch and made.accepted else (None, False)
+        batch, is_repeat = (
+            _open_batch(made, key, actor, reason) if with_batch and made.accepted else (None, False)
+        )
         if is_repeat and batch is not None:
             return _repeat(batch)
         operations = _insert(made, key, actor, reason, via, run_after or timezone.now(), batch)
@@ -232,7 +246,12 @@ def _open_batch(made: Plan, key: str, actor: Any, reason: str) -> tuple[Batch, b
     """The batch of this key; the unique key lets one of two equal requests through, the other waits and repeats."""
     refused = [[r.target_id, r.label, r.why] for r in made.refused]
     new = Batch(
-        kind=made.kind.name, actor_id=actor.pk, reason=reason, idempotency_key=key, total=len(made.accepted), refused=refused
+        kind=made.kind.name,
+        actor_id=actor.pk,
+        reason=reason,
+        idempotency_key=key,
+        total=len(made.accepted),
+        refused=refused,
     )
     Batch.objects.create_unrecorded([new], ignore_conflicts=True)
     stored = Batch.objects.get(idempotency_key=key)
@@ -272,7 +291,10 @@ def _insert(
         for pk, info in zip(_reserve_ids(len(made.accepted)), made.accepted, strict=True)
     ]
     Operation.objects.create_unrecorded(operations, batch_size=1_000, ignore_conflicts=True)
-    stored = {o.idempotency_key: o for o in Operation.objects.filter(idempotency_key__in=[o.idempotency_key for o in operations])}
+    stored = {
+        o.idempotency_key: o
+        for o in Operation.objects.filter(idempotency_key__in=[o.idempotency_key for o in operations])
+    }
     for wanted in operations:
         if stored[wanted.idempotency_key].fingerprint != wanted.fingerprint:
             raise Refused(f"The idempotency key “{key}” was used for another request.")
@@ -288,21 +310,30 @@ def _reserve_ids(count: int) -> list[int]:
     """Ids ahead of the insert, so that rows which lose to an earlier equal request can be told from ours."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT nextval(pg_get_serial_sequence('operations_operation', 'id')) FROM generate_series(1, %s)", [count]
+            "SELECT nextval(pg_get_serial_sequence('operations_operation', 'id')) FROM generate_series(1, %s)",
+            [count],
         )
         return [row[0] for row in cursor.fetchall()]
 
 
 def _fingerprint(kind: str, target_id: int, params: Mapping[str, Any], actor_id: int) -> str:
-    return hashlib.sha256(json.dumps([kind, target_id, params, actor_id], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([kind, target_id, params, actor_id], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def _submitted(operation: Operation, kind: Kind) -> Event:
     waiting = operation.state == State.AWAITING_APPROVAL
-    return _tell(operation, "awaiting_approval" if waiting else "submitted", "asked for" + (", needs approval" if waiting else ""))
+    return _tell(
+        operation,
+        "awaiting_approval" if waiting else "submitted",
+        "asked for" + (", needs approval" if waiting else ""),
+    )
 
 
-def _tell(operation: Operation, what: str, words: str, *, why: str = "", tone: str = Tone.PLAIN, actor: Any = None) -> Event:
+def _tell(
+    operation: Operation, what: str, words: str, *, why: str = "", tone: str = Tone.PLAIN, actor: Any = None
+) -> Event:
     kind = find_kind(operation.kind)
     return Event(
         kind=f"operation.{what}",
@@ -368,7 +399,11 @@ def cancel(operation: Operation, *, actor: Any, reason: str) -> Operation:
             raise Refused(f"It has ended already: {locked.get_state_display().lower()}.")
         if locked.cancel_requested_at is not None:
             return locked
-        locked.cancel_requested_by, locked.cancel_requested_at, locked.cancel_reason = actor, timezone.now(), reason
+        locked.cancel_requested_by, locked.cancel_requested_at, locked.cancel_reason = (
+            actor,
+            timezone.now(),
+            reason,
+        )
         # One that has begun goes through a worker, which knows whether there is something to undo.
         if locked.state != State.RUNNING and locked.started_at is None:
             locked.state, locked.finished_at = State.CANCELLED, timezone.now()
@@ -377,7 +412,9 @@ def cancel(operation: Operation, *, actor: Any, reason: str) -> Operation:
         else:
             locked.run_after = min(locked.run_after, timezone.now())
             transaction.on_commit(lambda: nudge(1))
-            record([_tell(locked, "cancelling", "is to be cancelled", why=reason, tone=Tone.WARN, actor=actor)])
+            record(
+                [_tell(locked, "cancelling", "is to be cancelled", why=reason, tone=Tone.WARN, actor=actor)]
+            )
         locked.save()
     return locked
 
@@ -412,7 +449,10 @@ def reconcile() -> bool:
         Q(state=State.PENDING, run_after__lte=now) | Q(state=State.RUNNING, lease_until__lt=now)
     )
     ahead = Operation.objects.filter(
-        target_type=OuterRef("target_type"), target_id=OuterRef("target_id"), state=State.RUNNING, lease_until__gte=now
+        target_type=OuterRef("target_type"),
+        target_id=OuterRef("target_id"),
+        state=State.RUNNING,
+        lease_until__gte=now,
     )
     if not stands.filter(~Exists(ahead)).exists():
         return False
@@ -427,7 +467,11 @@ def submit_scheduled(now: datetime | None = None) -> int:
     is kept on the schedule and told as an event; the schedule goes on.
     """
     now = now or timezone.now()
-    due = Schedule.objects.filter(is_enabled=True).filter(Q(next_at__lte=now) | Q(next_at__isnull=True)).select_related("owner")
+    due = (
+        Schedule.objects.filter(is_enabled=True)
+        .filter(Q(next_at__lte=now) | Q(next_at__isnull=True))
+        .select_related("owner")
+    )
     submitted = 0
     for schedule in due[:200]:
         at, error = schedule.next_at, ""
@@ -456,7 +500,9 @@ def _submit_for(schedule: Schedule, at: datetime) -> None:
 def _move_on(schedule: Schedule, at: datetime | None, now: datetime, error: str) -> None:
     with transaction.atomic(durable=True), acting(schedule.owner, via=Via.SCHEDULE):
         Schedule.objects.filter(pk=schedule.pk, next_at=at).unrecorded_update(
-            next_at=next_time(schedule.cron, schedule.zone, now), last_at=at or schedule.last_at, last_error=error
+            next_at=next_time(schedule.cron, schedule.zone, now),
+            last_at=at or schedule.last_at,
+            last_error=error,
         )
         if error:
             record(

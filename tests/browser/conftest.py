@@ -41,7 +41,9 @@ class Portal:
 
     def pid_of(self, instance: str) -> int:
         """The pid of an instance's process, as an operator finds it with `ps`."""
-        done = subprocess.run(["pgrep", "-f", f"{self.data}.*{instance}"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["pgrep", "-f", f"{self.data}.*{instance}"], capture_output=True, text=True, check=True
+        )
         return int(done.stdout.split()[0])
 
 
@@ -59,7 +61,12 @@ def portal() -> Iterator[Portal]:
     log = data / "up.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "portal.stack.up"], cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+            [sys.executable, "-m", "portal.stack.up"],
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     try:
         address = _wait_for(log, process)
@@ -67,7 +74,9 @@ def portal() -> Iterator[Portal]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
-        subprocess.run([sys.executable, "-m", "portal.stack.down"], cwd=ROOT, env=environment, check=False, timeout=60)
+        subprocess.run(
+            [sys.executable, "-m", "portal.stack.down"], cwd=ROOT, env=environment, check=False, timeout=60
+        )
         shutil.rmtree(data, ignore_errors=True)
 
 
@@ -104,9 +113,12 @@ def page(context: BrowserContext) -> Iterator[Page]:
     made.on("pageerror", lambda error: complaints.append(str(error)))
     made.on(
         "console",
-        lambda message: complaints.append(message.text)
-        if message.type == "error" and ("Content Security Policy" in message.text or "Error:" in message.text)
-        else None,
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error"
+            and ("Content Security Policy" in message.text or "Error:" in message.text)
+            else None
+        ),
     )
     yield made
     assert complaints == []

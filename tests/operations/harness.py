@@ -62,7 +62,9 @@ class Backend:
 
     def submit(self, kinds: str, count: int) -> None:
         """Ask for each of the comma-separated kinds on the first `count` instances."""
-        subprocess.run([sys.executable, "-c", SUBMIT, kinds, str(count)], cwd=ROOT, env=self.environment, check=True)
+        subprocess.run(
+            [sys.executable, "-c", SUBMIT, kinds, str(count)], cwd=ROOT, env=self.environment, check=True
+        )
 
     def start(self, workers: int = 2) -> None:
         while len(self.workers) < workers:
@@ -76,7 +78,12 @@ class Backend:
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=self._log, stderr=self._log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
         )
 
     def kill_a_worker(self) -> None:
@@ -114,7 +121,9 @@ class Backend:
                     "SELECT id, kind, state, step, lost, attempts, lease_until, error FROM operations_operation "
                     "WHERE finished_at IS NULL ORDER BY id LIMIT 5"
                 )
-                raise AssertionError(f"{self.open()} operations have not ended after {seconds:g} s: {left}\n{self.log()}")
+                raise AssertionError(
+                    f"{self.open()} operations have not ended after {seconds:g} s: {left}\n{self.log()}"
+                )
             time.sleep(0.2)
 
     def log(self) -> str:

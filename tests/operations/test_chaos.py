@@ -28,13 +28,20 @@ def backend(own_postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Backend]
 
 def assert_nothing_lost_and_nothing_twice(backend: Backend, expected: int) -> None:
     """Every operation ended well; each changed its instance exactly once; no lease is left."""
-    assert dict(backend.rows("SELECT state, count(*) FROM operations_operation GROUP BY state")) == {"succeeded": expected}
+    assert dict(backend.rows("SELECT state, count(*) FROM operations_operation GROUP BY state")) == {
+        "succeeded": expected
+    }
     twice = backend.rows(
         "SELECT instance_id, kind, count(*) FROM fleet_simulatedeffect GROUP BY 1, 2 HAVING count(*) <> 1"
     )
     assert twice == []
     assert backend.one("SELECT count(*) FROM fleet_simulatedeffect") == expected
-    assert backend.one("SELECT count(*) FROM operations_operation WHERE lease_until IS NOT NULL OR lease_owner <> ''") == 0
+    assert (
+        backend.one(
+            "SELECT count(*) FROM operations_operation WHERE lease_until IS NOT NULL OR lease_owner <> ''"
+        )
+        == 0
+    )
     assert backend.one("SELECT count(*) FROM core_event WHERE kind = 'operation.succeeded'") == expected
     ended_twice = backend.rows(
         "SELECT operation_id FROM core_event WHERE kind = 'operation.succeeded' GROUP BY 1 HAVING count(*) > 1"

@@ -106,14 +106,19 @@ def test_a_cancel_does_not_stop_the_way_back() -> None:
     kind=st.sampled_from(["start", "stop", "restart", "deploy", "diagnose"]),
     outcomes=st.lists(
         st.one_of(
-            st.just(Done()), st.just(Later(0.1)), st.builds(Failed, st.just("net")), st.just(Failed("no", retryable=False))
+            st.just(Done()),
+            st.just(Later(0.1)),
+            st.builds(Failed, st.just("net")),
+            st.just(Failed("no", retryable=False)),
         ),
         min_size=60,
         max_size=60,
     ),
     cancels=st.lists(st.booleans(), min_size=60, max_size=60),
 )
-def test_whatever_happens_every_move_is_an_allowed_one(kind: str, outcomes: list[Outcome], cancels: list[bool]) -> None:
+def test_whatever_happens_every_move_is_an_allowed_one(
+    kind: str, outcomes: list[Outcome], cancels: list[bool]
+) -> None:
     """Any sequence of outcomes keeps to the table of transitions, within the steps there are, and may end."""
     one = work(kind)
     found = find_kind(kind)
@@ -126,7 +131,9 @@ def test_whatever_happens_every_move_is_an_allowed_one(kind: str, outcomes: list
             return
         assert move.step < len(found.steps_of(move.is_undoing))
         assert move.attempts < found.max_attempts
-        one = work(kind, step=move.step, is_undoing=move.is_undoing, attempts=move.attempts, failure=move.failure)
+        one = work(
+            kind, step=move.step, is_undoing=move.is_undoing, attempts=move.attempts, failure=move.failure
+        )
 
 
 @pytest.mark.parametrize("attempt", range(10))

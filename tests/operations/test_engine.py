@@ -36,7 +36,9 @@ def state_of(operation: Operation) -> str:
 
 
 def expire_leases() -> None:
-    Operation.objects.filter(state=State.RUNNING).unrecorded_update(lease_until=timezone.now() - timedelta(seconds=1))
+    Operation.objects.filter(state=State.RUNNING).unrecorded_update(
+        lease_until=timezone.now() - timedelta(seconds=1)
+    )
 
 
 class TestLoop:
@@ -65,14 +67,18 @@ class TestLoop:
         runner.run_due()
         instance.refresh_from_db()
         assert (instance.wanted, instance.health) == ("running", Health.WELL)
-        entry = AuditEntry.objects.filter(content_type__model="instance", object_id=instance.pk).latest("timestamp")
+        entry = AuditEntry.objects.filter(content_type__model="instance", object_id=instance.pk).latest(
+            "timestamp"
+        )
         assert (entry.changes, entry.operation_id, entry.actor) == (
             {"wanted": ["stopped", "running"]},
             operation.pk,
             operator,
         )
 
-    def test_deploy_moves_the_version(self, instance: Instance, operator: User, instances: Callable[[int], list[Instance]]) -> None:
+    def test_deploy_moves_the_version(
+        self, instance: Instance, operator: User, instances: Callable[[int], list[Instance]]
+    ) -> None:
         order(instances(1)[0], version="1.1.0")
         operation = submit(instance, operator, "deploy", version="1.1.0")
         runner.run_due()
@@ -81,7 +87,11 @@ class TestLoop:
         assert (instance.version, instance.wanted_version) == ("1.1.0", "1.1.0")
 
     def test_a_version_that_crashes_is_taken_back(
-        self, instance: Instance, operator: User, instances: Callable[[int], list[Instance]], monkeypatch: pytest.MonkeyPatch
+        self,
+        instance: Instance,
+        operator: User,
+        instances: Callable[[int], list[Instance]],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         order(instances(1)[0], version="1.1.0")
         order(instance, crash_on_version="1.1.0")
@@ -91,9 +101,14 @@ class TestLoop:
         assert state_of(operation) == State.FAILED
         assert "crashes on version 1.1.0" in operation.error
         assert (instance.version, instance.wanted_version, instance.health) == ("1.0.0", "1.0.0", Health.WELL)
-        assert [step.name for step in operation.steps.filter(is_undo=True)] == ["put the old version back", "wait until healthy"]
+        assert [step.name for step in operation.steps.filter(is_undo=True)] == [
+            "put the old version back",
+            "wait until healthy",
+        ]
 
-    def test_a_version_that_nobody_has_fails_before_anything_changed(self, instance: Instance, operator: User) -> None:
+    def test_a_version_that_nobody_has_fails_before_anything_changed(
+        self, instance: Instance, operator: User
+    ) -> None:
         operation = submit(instance, operator, "deploy", version="9.9")
         runner.run_due()
         assert state_of(operation) == State.FAILED
@@ -104,9 +119,16 @@ class TestLoop:
         operation = submit(instance, operator, "diagnose")
         runner.run_due()
         assert state_of(operation) == State.SUCCEEDED
-        assert set(Diagnostics.objects.get(operation_id=operation.pk).parts) >= {"logs", "metrics", "observation", "process"}
+        assert set(Diagnostics.objects.get(operation_id=operation.pk).parts) >= {
+            "logs",
+            "metrics",
+            "observation",
+            "process",
+        }
 
-    def test_a_flaky_provider_is_tried_again(self, instance: Instance, operator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_flaky_provider_is_tried_again(
+        self, instance: Instance, operator: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(engine, "backoff", lambda attempt: 0.0)
         order(instance, fault=Fault.FLAKY, fault_value=1.0)
         operation = submit(instance, operator)
@@ -127,7 +149,9 @@ class TestLoop:
         assert state_of(operation) == State.FAILED
         assert "not done within 60 s" in operation.error
 
-    def test_a_hundred_slow_starts_share_one_thread(self, instances: Callable[[int], list[Instance]], operator: User) -> None:
+    def test_a_hundred_slow_starts_share_one_thread(
+        self, instances: Callable[[int], list[Instance]], operator: User
+    ) -> None:
         many = instances(30)
         SimulatedInstance.objects.update(fault=Fault.SLOW, fault_value=0.6)
         for one in many:
@@ -172,7 +196,9 @@ class TestLeases:
         assert state_of(operation) == State.RUNNING
         assert engine.renew([(first.id, first.fence)]) == set()
 
-    def test_a_step_cut_short_is_repeated_without_a_second_effect(self, instance: Instance, operator: User) -> None:
+    def test_a_step_cut_short_is_repeated_without_a_second_effect(
+        self, instance: Instance, operator: User
+    ) -> None:
         operation = submit(instance, operator)
         works = runner._round(engine.claim(owner="a", limit=1))  # it has looked
         kind = runner.find_kind("restart")
@@ -182,7 +208,9 @@ class TestLeases:
         assert state_of(operation) == State.SUCCEEDED
         assert SimulatedEffect.objects.count() == 1
 
-    def test_an_operation_that_kills_its_workers_is_given_up(self, instance: Instance, operator: User) -> None:
+    def test_an_operation_that_kills_its_workers_is_given_up(
+        self, instance: Instance, operator: User
+    ) -> None:
         operation = submit(instance, operator)
         engine.claim(owner="a", limit=1)
         Operation.objects.filter(pk=operation.pk).unrecorded_update(lost=engine.MAX_LOST)
@@ -209,14 +237,19 @@ class TestOneChangeAtATime:
         first, second = submit(instance, operator), submit(instance, operator, "stop")
         runner.run_due()
         assert (state_of(first), state_of(second)) == (State.SUCCEEDED, State.SUCCEEDED)
-        assert list(SimulatedEffect.objects.order_by("id").values_list("kind", flat=True)) == ["restart", "stop"]
+        assert list(SimulatedEffect.objects.order_by("id").values_list("kind", flat=True)) == [
+            "restart",
+            "stop",
+        ]
 
     def test_one_that_only_looks_waits_for_nobody(self, instance: Instance, operator: User) -> None:
         submit(instance, operator)
         submit(instance, operator, "diagnose")
         assert len(engine.claim(owner="a", limit=10)) == 2
 
-    def test_one_that_waits_for_its_next_try_keeps_its_place(self, instance: Instance, operator: User) -> None:
+    def test_one_that_waits_for_its_next_try_keeps_its_place(
+        self, instance: Instance, operator: User
+    ) -> None:
         first = submit(instance, operator)
         work = engine.claim(owner="a", limit=1)[0]
         engine.advance({work.id: (work, Failed("net"))})
@@ -230,10 +263,14 @@ class TestOneChangeAtATime:
         second = submit(instance, operator, "stop")
         engine.claim(owner="a", limit=1)
         with pytest.raises(IntegrityError, match="operation_one_change_at_a_time"), transaction.atomic():
-            Operation.objects.filter(pk=second.pk).unrecorded_update(state=State.RUNNING, lease_until=timezone.now())
+            Operation.objects.filter(pk=second.pk).unrecorded_update(
+                state=State.RUNNING, lease_until=timezone.now()
+            )
 
     @pytest.mark.django_db(transaction=True)
-    def test_many_workers_share_many_operations(self, instances: Callable[[int], list[Instance]], operator: User) -> None:
+    def test_many_workers_share_many_operations(
+        self, instances: Callable[[int], list[Instance]], operator: User
+    ) -> None:
         many = instances(20)
         for _ in range(3):
             for one in many:
@@ -281,12 +318,16 @@ class TestSecondLook:
 
 
 class TestReconciler:
-    def test_it_nudges_for_what_stands_still(self, instance: Instance, operator: User, nudges: list[int]) -> None:
+    def test_it_nudges_for_what_stands_still(
+        self, instance: Instance, operator: User, nudges: list[int]
+    ) -> None:
         submit(instance, operator)
         assert services.reconcile()
         assert nudges[-1:] == [200]
 
-    def test_it_is_quiet_when_nothing_is_due(self, instance: Instance, operator: User, nudges: list[int]) -> None:
+    def test_it_is_quiet_when_nothing_is_due(
+        self, instance: Instance, operator: User, nudges: list[int]
+    ) -> None:
         submit(instance, operator)
         engine.claim(owner="a", limit=1)
         submit(instance, operator, "stop")  # waits for the one that runs: nothing to nudge for

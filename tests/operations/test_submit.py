@@ -20,7 +20,9 @@ from tests.factories import as_system, grant, make_cell, make_instance, make_use
 
 
 def submit(instance: Instance, actor: User, **more: str) -> Operation:
-    return services.submit(**{"kind": "restart", "target_id": instance.pk, "actor": actor, "reason": "it hangs", **more})  # type: ignore[arg-type]
+    return services.submit(
+        **{"kind": "restart", "target_id": instance.pk, "actor": actor, "reason": "it hangs", **more}
+    )  # type: ignore[arg-type]
 
 
 def test_it_writes_row_audit_entry_and_event(instance: Instance, operator: User) -> None:
@@ -29,7 +31,12 @@ def test_it_writes_row_audit_entry_and_event(instance: Instance, operator: User)
     event = Event.objects.get(operation_id=operation.pk)
     assert operation.state == State.PENDING
     assert (entry.actor, entry.reason, entry.via) == (operator, "it hangs", "page")
-    assert (event.actor, event.why, event.instance_id, event.cell_id) == (operator, "it hangs", instance.pk, instance.cell_id)
+    assert (event.actor, event.why, event.instance_id, event.cell_id) == (
+        operator,
+        "it hangs",
+        instance.pk,
+        instance.cell_id,
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -135,7 +142,9 @@ def test_many_are_accepted_with_queries_that_do_not_grow(
     for number in (1, 2, 40):  # the first one fills Django's caches
         ids = [instance.pk for instance in instances(number)]
         with CaptureQueriesContext(connection) as queries:
-            done = services.submit_many(kind="restart", target_ids=ids, params={}, actor=operator, reason="kernel fix")
+            done = services.submit_many(
+                kind="restart", target_ids=ids, params={}, actor=operator, reason="kernel fix"
+            )
         assert len(done.operations) == number
         counts.append(len(queries))
     assert counts[1] == counts[2]
@@ -144,7 +153,11 @@ def test_many_are_accepted_with_queries_that_do_not_grow(
 def test_of_many_those_out_of_scope_come_back_refused(instance: Instance, operator: User) -> None:
     other = make_instance("elsewhere", cell=make_cell("cell-2"))
     done = services.submit_many(
-        kind="restart", target_ids=[instance.pk, other.pk, 10**9], params={}, actor=operator, reason="kernel fix"
+        kind="restart",
+        target_ids=[instance.pk, other.pk, 10**9],
+        params={},
+        actor=operator,
+        reason="kernel fix",
     )
     assert [operation.target_id for operation in done.operations] == [instance.pk]
     assert {refusal.target_id for refusal in done.refused} == {other.pk, 10**9}
@@ -156,7 +169,12 @@ def test_a_bulk_request_sent_twice_is_one(instances: Callable[[int], list[Instan
     ids = [instance.pk for instance in instances(5)]
     first, second = (
         services.submit_many(
-            kind="restart", target_ids=ids, params={}, actor=operator, reason="kernel fix", idempotency_key="bulk-1"
+            kind="restart",
+            target_ids=ids,
+            params={},
+            actor=operator,
+            reason="kernel fix",
+            idempotency_key="bulk-1",
         )
         for _ in range(2)
     )
@@ -196,7 +214,9 @@ class TestApproval:
         services.approve(waiting, actor=approver)
         waiting.refresh_from_db()
         assert (waiting.state, waiting.approved_by) == (State.PENDING, approver)
-        entry = AuditEntry.objects.filter(object_id=waiting.pk, content_type__model="operation", action=1).get()
+        entry = AuditEntry.objects.filter(
+            object_id=waiting.pk, content_type__model="operation", action=1
+        ).get()
         assert entry.actor == approver
         assert "approved_by" in entry.changes
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 from django.conf import settings
 from django.db import connection
+from psycopg.conninfo import make_conninfo
 
 from apps.access.models import User
 from apps.access.services import system_actor
@@ -30,7 +31,8 @@ FLEET = 8_000
 def boss() -> User:
     """A superuser of the bench."""
     with acting(system_actor("command"), reason="bench", via="command"):
-        return User.objects.get_or_create(username="bench-boss", defaults={"is_superuser": True})[0]
+        user: User = User.objects.get_or_create(username="bench-boss", defaults={"is_superuser": True})[0]
+    return user
 
 
 def _fleet(count: int) -> list[int]:
@@ -56,10 +58,17 @@ def work() -> None:
 def operations() -> Iterator[Figure]:
     """Whole lives a second on two worker processes: submit, audit, lease, two steps, events, end."""
     ids, actor = _fleet(COUNT), boss()
-    nudge, services.nudge = services.nudge, lambda count=1: None  # the workers of this bench look by themselves
+    nudge, services.nudge = (
+        services.nudge,
+        lambda count=1: None,
+    )  # the workers of this bench look by themselves
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER], cwd=settings.BASE_DIR, env=dict(os.environ), stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WORKER],
+            cwd=settings.BASE_DIR,
+            env=dict(os.environ),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
     ]
@@ -69,7 +78,9 @@ def operations() -> Iterator[Figure]:
     began = time.perf_counter()
     try:
         for first in range(0, len(ids), 500):
-            services.submit_many(kind="stop", target_ids=ids[first : first + 500], params={}, actor=actor, reason="bench")
+            services.submit_many(
+                kind="stop", target_ids=ids[first : first + 500], params={}, actor=actor, reason="bench"
+            )
         while Operation.objects.open().exists():
             time.sleep(0.05)
     finally:
@@ -78,7 +89,9 @@ def operations() -> Iterator[Figure]:
         for worker in workers:
             worker.kill()
             worker.wait()
-    ended = dict(connection_rows("SELECT state, count(*) FROM operations_operation WHERE reason = 'bench' GROUP BY 1"))
+    ended = dict(
+        connection_rows("SELECT state, count(*) FROM operations_operation WHERE reason = 'bench' GROUP BY 1")
+    )
     if set(ended) != {"succeeded"}:
         raise RuntimeError(f"not every operation succeeded: {ended}")
     rate = len(ids) / took
@@ -94,7 +107,9 @@ def bare_queue(batch: int) -> float:
     count = 4_000
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS bench_job")
-        cursor.execute("CREATE TABLE bench_job (id bigserial PRIMARY KEY, state text NOT NULL DEFAULT 'pending')")
+        cursor.execute(
+            "CREATE TABLE bench_job (id bigserial PRIMARY KEY, state text NOT NULL DEFAULT 'pending')"
+        )
         cursor.execute("INSERT INTO bench_job (state) SELECT 'pending' FROM generate_series(1, %s)", [count])
         cursor.execute("CREATE INDEX ON bench_job (id) WHERE state = 'pending'")
     began = time.perf_counter()
@@ -102,7 +117,7 @@ def bare_queue(batch: int) -> float:
         "UPDATE bench_job SET state = 'running' WHERE id IN (SELECT id FROM bench_job WHERE state = 'pending' "
         "ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id"
     )
-    with psycopg.connect(**_libpq(), autocommit=True) as raw:
+    with psycopg.connect(make_conninfo(**_libpq()), autocommit=True) as raw:
         while ids := [row[0] for row in raw.execute(claim, [batch]).fetchall()]:
             raw.execute("UPDATE bench_job SET state = 'done' WHERE id = ANY(%s)", [ids])
     took = time.perf_counter() - began
@@ -120,7 +135,7 @@ def _libpq() -> dict[str, str]:
 def connection_rows(query: str) -> list[tuple[str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return cursor.fetchall()
+        return [(str(state), int(count)) for state, count in cursor.fetchall()]
 
 
 def bulk() -> Iterator[Figure]:
@@ -130,7 +145,9 @@ def bulk() -> Iterator[Figure]:
     before = AuditEntry.objects.count()
     began = time.perf_counter()
     try:
-        done = services.submit_many(kind="restart", target_ids=ids, params={}, actor=actor, reason="bench bulk")
+        done = services.submit_many(
+            kind="restart", target_ids=ids, params={}, actor=actor, reason="bench bulk"
+        )
     finally:
         services.nudge = nudge
     took = time.perf_counter() - began
@@ -144,8 +161,17 @@ def latency() -> Iterator[Figure]:
     """From the end of submit to the claim of the first step, with a real queue and an idle worker."""
     ids, actor = _fleet(40), boss()
     root = Path(settings.BASE_DIR)
-    command = [str(Path(sys.executable).parent / "dramatiq"), "portal.worker", "--processes", "1", "--threads", "4"]
-    worker = subprocess.Popen([*command, "--skip-logging"], cwd=root, env=dict(os.environ), start_new_session=True)
+    command = [
+        str(Path(sys.executable).parent / "dramatiq"),
+        "portal.worker",
+        "--processes",
+        "1",
+        "--threads",
+        "4",
+    ]
+    worker = subprocess.Popen(
+        [*command, "--skip-logging"], cwd=root, env=dict(os.environ), start_new_session=True
+    )
     try:
         took = []
         for number, pk in enumerate(ids):
@@ -165,7 +191,11 @@ def latency() -> Iterator[Figure]:
 def _first_start(pk: int) -> float:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        started = Operation.objects.filter(pk=pk, started_at__isnull=False).values_list("started_at", flat=True).first()
+        started = (
+            Operation.objects.filter(pk=pk, started_at__isnull=False)
+            .values_list("started_at", flat=True)
+            .first()
+        )
         if started is not None:
             return started.timestamp()
         time.sleep(0.005)

@@ -23,13 +23,24 @@ def idle() -> Iterator[Figure]:
     """CPU of web, worker, scheduler and database together over twenty idle seconds."""
     here = Path(sys.executable).parent
     commands = [
-        [str(here / "granian"), "--interface", "wsgi", "--port", "18999", "--workers", "1", "portal.wsgi:application"],
+        [
+            str(here / "granian"),
+            "--interface",
+            "wsgi",
+            "--port",
+            "18999",
+            "--workers",
+            "1",
+            "portal.wsgi:application",
+        ],
         [str(here / "dramatiq"), "portal.worker", "--processes", "1", "--threads", "4", "--skip-logging"],
         [sys.executable, "manage.py", "run_scheduler"],
     ]
     quiet = subprocess.DEVNULL
     portal = [
-        subprocess.Popen(c, cwd=settings.BASE_DIR, env=dict(os.environ), stdout=quiet, stderr=quiet, start_new_session=True)
+        subprocess.Popen(
+            c, cwd=settings.BASE_DIR, env=dict(os.environ), stdout=quiet, stderr=quiet, start_new_session=True
+        )
         for c in commands
     ]
     try:

@@ -42,7 +42,12 @@ def pages() -> Iterator[Figure]:
             yield Figure(f"{name}, {LARGE:,} instances", large, "ms")
             yield Figure(f"{name}, {LARGE:,} against {SMALL:,}", large / small[name], "times", at_most=4)
             yield Figure(f"{name}, queries", _queries(client, url), "queries", at_most=15)
-            yield Figure(f"{name}, against its template alone", large / _template_alone(client, url), "times", at_most=3)
+            yield Figure(
+                f"{name}, against its template alone",
+                large / _template_alone(client, url),
+                "times",
+                at_most=3,
+            )
     finally:
         teardown_test_environment()
 
@@ -54,7 +59,9 @@ def _client(actor: User) -> Client:
         user, _ = User.objects.get_or_create(username="bench", defaults={"email": "bench@daytwo.example"})
         role = Role.objects.get(name="operator")
         for account in Account.objects.all():
-            give_grant(to=user, role=role, scope=scope_for(ScopeKind.ACCOUNT, account), actor=actor, reason="bench")
+            give_grant(
+                to=user, role=role, scope=scope_for(ScopeKind.ACCOUNT, account), actor=actor, reason="bench"
+            )
         client = Client()
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return client
@@ -68,7 +75,11 @@ def _urls() -> dict[str, str]:
         "instance list": reverse("fleet:instances") + "?health=well&sort=-name",
         "instance page": reverse("fleet:instance", args=[instance.pk]),
         "tenant page": reverse("tenants:tenant", args=[tenant.pk]),
-        "lookup": reverse("tenants:lookup") + "?q=" + tenant.name.split()[0].lower()[:-1] + "x " + tenant.name.split()[1],
+        "lookup": reverse("tenants:lookup")
+        + "?q="
+        + tenant.name.split()[0].lower()[:-1]
+        + "x "
+        + tenant.name.split()[1],
     }
 
 

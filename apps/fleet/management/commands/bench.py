@@ -22,7 +22,9 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
 
 
 class Command(BaseCommand):
-    help = "Print a line a figure and write bench.json. Changes the database it runs on: give it one of its own."
+    help = (
+        "Print a line a figure and write bench.json. Changes the database it runs on: give it one of its own."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--only", default="", help=f"one of {', '.join(BENCHES)}")
