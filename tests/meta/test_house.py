@@ -16,8 +16,6 @@ MOST_LINES, MOST_OF_A_FUNCTION = 400, 60
 #: Files that may be longer, and why.
 LONG = {
     "core/templatetags/ui.py": "the built-in tags are one library; a second would have to be loaded by every template",
-    "operations/engine.py": "claiming, deciding and writing are one subject: the fence; apart they could not be read",
-    "operations/services.py": "the one road for change, from request to schedule; its parts share the plan",
 }
 #: Where SQL is written by hand, and why the trail does not miss anything by it.
 RAW_SQL = {
