@@ -7,7 +7,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import Scopes
 from apps.accounts.models import Account, Region
 from apps.core.models import Event
-from apps.operations.models import Operation
+from apps.operations.models import Batch, Operation
 from apps.tenants.models import Contact, Domain, ExternalId, Subscription, Tenant
 
 from .choices import InstanceKind
@@ -77,6 +77,12 @@ def operations_within(scopes: Scopes) -> Q:
     return own
 
 
+def batches_within(scopes: Scopes) -> Q:
+    """Batches with an operation in the scopes; of the others in it, nothing is shown."""
+    rows = Operation.objects.filter(operations_within(scopes), batch__isnull=False).order_by()
+    return Q(pk__in=rows.values("batch_id"))
+
+
 def events_within(scopes: Scopes) -> Q:
     own = Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
     if not scopes.tenants:
@@ -102,4 +108,5 @@ def register() -> None:
     for part in (Subscription, Contact, Domain, ExternalId):
         scoping.register(part, of_tenants)
     scoping.register(Operation, operations_within)
+    scoping.register(Batch, batches_within)
     scoping.register(Event, events_within)

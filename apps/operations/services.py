@@ -1,67 +1,55 @@
-"""The one road for change: submit, approve, cancel; and what keeps the road clear."""
+"""The one road for change: submit, approve, cancel.
+
+The plan of a request stands in `plans`, what keeps the road clear in `upkeep`; their words are offered here too,
+so that a caller needs this one module.
+"""
 
 import hashlib
 import json
-import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
 from django.http import Http404
 from django.utils import timezone
 
 from apps.access.choices import Permission
-from apps.access.scoping import allowed, require, visible
+from apps.access.scoping import allowed, require
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import record
 from apps.core.models import Event
 from apps.core.querysets import record_created
 
-from . import guard_rails
 from .choices import State, Via
-from .kinds import Kind, TargetInfo, find_kind, find_target
-from .models import ApprovalRule, Batch, Operation, Schedule
-from .schedules import next_time
+from .kinds import Kind, find_kind, find_target
+from .models import Batch, Operation
+from .plans import MAX_TARGETS, Plan, Refusal, Refused, blocking, plan, waits_for
+from .upkeep import nudge
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "MAX_TARGETS",
+    "MIN_REASON",
+    "Plan",
+    "Refusal",
+    "Refused",
+    "Submission",
+    "approve",
+    "blocking",
+    "cancel",
+    "may_cancel",
+    "nudge",
+    "plan",
+    "submit",
+    "submit_many",
+    "waits_for",
+]
 
-MAX_TARGETS = 100_000
 MIN_REASON = 3
-
-
-class Refused(Exception):
-    """The request was understood and is not allowed, or makes no sense; nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One target of a request that will not be acted on, and why."""
-
-    target_id: int
-    label: str
-    why: str
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a request would do: the preview and the submission both come from here, so they cannot differ."""
-
-    kind: Kind
-    params: dict[str, Any]
-    accepted: list[TargetInfo] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    approval_reason: str = ""
-    waits: dict[int, Operation] = field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        """What will happen, a line for each accepted target."""
-        return [self.kind.preview(info.label, self.params) for info in self.accepted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,97 +60,6 @@ class Submission:
     refused: list[Refusal]
     batch: Batch | None = None
     is_repeat: bool = False
-
-
-def plan(*, kind: str, target_ids: Sequence[int], params: Mapping[str, Any], actor: Any) -> Plan:
-    """Look at a request without changing anything: who may, what objects, what it would wait for.
-
-    Raises Refused for an unknown kind, bad parameters or too many targets. The number of queries
-    does not grow with the targets.
-    """
-    try:
-        found = find_kind(kind)
-        cleaned = found.check_params(params)
-    except (LookupError, ValueError) as error:
-        raise Refused(str(error)) from error
-    ids = list(dict.fromkeys(target_ids))
-    if len(ids) > MAX_TARGETS:
-        raise Refused(
-            f"{len(ids)} targets are more than the {MAX_TARGETS} that one request may have; narrow the filter."
-        )
-    target = find_target(found.target_type)
-    infos = target.describe(ids)
-    rows = target.model._default_manager.filter(pk__in=ids)
-    seen = set(visible(actor, rows, Permission.VIEW).values_list("pk", flat=True))
-    may = set(visible(actor, rows, found.permission).values_list("pk", flat=True)) & seen
-    result = Plan(found, cleaned)
-    candidates = [infos[pk] for pk in ids if pk in may and pk in infos]
-    for pk in ids:
-        if pk not in seen or pk not in infos:
-            result.refused.append(Refusal(pk, f"#{pk}", f"There is no such {found.target_type}."))
-        elif pk not in may:
-            need = Permission(found.permission).label
-            result.refused.append(Refusal(pk, infos[pk].label, f"You need the permission “{need}” there."))
-    _apply_guard_rails(result, candidates, actor)
-    _apply_approval_rules(result)
-    result.waits = (
-        blocking([info.id for info in result.accepted], found) if len(result.accepted) <= 200 else {}
-    )
-    return result
-
-
-def _apply_guard_rails(result: Plan, candidates: Sequence[TargetInfo], actor: Any) -> None:
-    objections = guard_rails.objections(guard_rails.Request(result.kind, candidates, result.params, actor))
-    for info in candidates:
-        mine = objections.get(info.id, [])
-        if hard := [o.why for o in mine if not o.needs_approval]:
-            result.refused.append(Refusal(info.id, info.label, " ".join(hard)))
-        else:
-            result.accepted.append(info)
-            result.approval_reason = result.approval_reason or next((o.why for o in mine), "")
-
-
-def _apply_approval_rules(result: Plan) -> None:
-    if not result.kind.is_changing or not result.accepted:
-        return
-    rule = (
-        ApprovalRule.objects.filter(
-            Q(kind="") | Q(kind=result.kind.name), is_enabled=True, min_targets__lte=len(result.accepted)
-        )
-        .order_by("-min_targets")
-        .first()
-    )
-    if rule is not None:
-        result.approval_reason = rule.note
-
-
-def blocking(target_ids: Sequence[int], kind: Kind) -> dict[int, Operation]:
-    """By target id, the open changing operation that a new one would wait for."""
-    if not kind.is_changing:
-        return {}
-    rows = Operation.objects.filter(
-        target_type=kind.target_type,
-        target_id__in=list(target_ids),
-        is_changing=True,
-        state__in=[State.PENDING, State.RUNNING],
-    ).select_related("actor")
-    # The last one asked for is the one to wait for: those before it come first anyway.
-    return {operation.target_id: operation for operation in rows.order_by("id")}
-
-
-def waits_for(operation: Operation) -> Operation | None:
-    """The operation that this one waits for, if it waits for one."""
-    if operation.state != State.PENDING or not operation.is_changing:
-        return None
-    ahead = Operation.objects.filter(
-        target_type=operation.target_type, target_id=operation.target_id, is_changing=True
-    ).exclude(pk=operation.pk)
-    return (
-        ahead.filter(Q(state=State.RUNNING) | Q(state=State.PENDING, id__lt=operation.pk))
-        .select_related("actor")
-        .order_by("-id")
-        .first()
-    )
 
 
 def submit(
@@ -426,94 +323,3 @@ def may_cancel(operation: Operation, actor: Any) -> bool:
         and operation.cancel_requested_at is None
         and (operation.actor_id == actor.pk or allowed(actor, _kind(operation.kind).permission, operation))
     )
-
-
-# --- Keeping the road clear --------------------------------------------------------------------
-
-
-def nudge(count: int = 1) -> None:
-    """Tell workers that there is work: a hint, so a queue that is away is logged and otherwise ignored."""
-    from .actors import run_ready
-
-    try:
-        for _ in range(min(4, 1 + count // 100)):
-            run_ready.send()
-    except Exception as error:  # noqa: BLE001 - whatever the broker raises; the reconciler will nudge again
-        logger.warning("workers not nudged, the queue is away (the reconciler will): %s", error)
-
-
-def reconcile() -> bool:
-    """Nudge when something stands still: due and not taken up, or held by a worker that died. Gives whether it did."""
-    now = timezone.now()
-    stands = Operation.objects.filter(
-        Q(state=State.PENDING, run_after__lte=now) | Q(state=State.RUNNING, lease_until__lt=now)
-    )
-    ahead = Operation.objects.filter(
-        target_type=OuterRef("target_type"),
-        target_id=OuterRef("target_id"),
-        state=State.RUNNING,
-        lease_until__gte=now,
-    )
-    if not stands.filter(~Exists(ahead)).exists():
-        return False
-    nudge(200)
-    return True
-
-
-def submit_scheduled(now: datetime | None = None) -> int:
-    """Submit what schedules are due for; gives how many. A run that was missed is made up for once.
-
-    The idempotency key holds schedule and due time, so that two schedulers submit it once. A refusal
-    is kept on the schedule and told as an event; the schedule goes on.
-    """
-    now = now or timezone.now()
-    due = (
-        Schedule.objects.filter(is_enabled=True)
-        .filter(Q(next_at__lte=now) | Q(next_at__isnull=True))
-        .select_related("owner")
-    )
-    submitted = 0
-    for schedule in due[:200]:
-        at, error = schedule.next_at, ""
-        if at is not None:
-            try:
-                _submit_for(schedule, at)
-                submitted += 1
-            except (Refused, PermissionDenied, Http404) as refusal:
-                error = str(refusal)[:300]
-        _move_on(schedule, at, now, error)
-    return submitted
-
-
-def _submit_for(schedule: Schedule, at: datetime) -> None:
-    submit(
-        kind=schedule.kind,
-        target_id=schedule.target_id,
-        params=schedule.params,
-        actor=schedule.owner,
-        reason=f"schedule “{schedule.name}”: {schedule.reason}",
-        idempotency_key=f"schedule:{schedule.pk}:{at.isoformat()}",
-        via=Via.SCHEDULE,
-    )
-
-
-def _move_on(schedule: Schedule, at: datetime | None, now: datetime, error: str) -> None:
-    with transaction.atomic(durable=True), acting(schedule.owner, via=Via.SCHEDULE):
-        Schedule.objects.filter(pk=schedule.pk, next_at=at).unrecorded_update(
-            next_at=next_time(schedule.cron, schedule.zone, now),
-            last_at=at or schedule.last_at,
-            last_error=error,
-        )
-        if error:
-            record(
-                [
-                    Event(
-                        kind="schedule.refused",
-                        title=f"Schedule {schedule.name} was refused",
-                        why=error,
-                        tone=Tone.BAD,
-                        actor_id=schedule.owner_id,
-                        at=now + timedelta(0),
-                    )
-                ]
-            )

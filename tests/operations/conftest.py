@@ -6,7 +6,7 @@ import pytest
 
 from apps.access.models import User
 from apps.fleet.models import Cell, Instance
-from apps.operations import services
+from apps.operations import services, upkeep
 from tests.factories import grant, make_cell, make_instance, make_user
 
 
@@ -14,7 +14,8 @@ from tests.factories import grant, make_cell, make_instance, make_user
 def nudges(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """What was nudged; nothing goes out."""
     sent: list[int] = []
-    monkeypatch.setattr(services, "nudge", lambda count=1: sent.append(count))
+    for module in (services, upkeep):
+        monkeypatch.setattr(module, "nudge", lambda count=1: sent.append(count))
     yield sent
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.operations import engine
+from apps.operations import deciding
 from apps.operations.choices import TRANSITIONS, State
 from apps.operations.kinds import Done, Failed, Later, Outcome, Work, find_kind
 
@@ -23,11 +23,11 @@ def work(kind: str = "deploy", **more: Any) -> Work:
     return Work(**{**values, **more})
 
 
-def decide(outcome: Outcome, cancelled_by: str = "", **more: Any) -> engine.Move:
-    return engine.decide(work(**more), outcome, cancelled_by=cancelled_by)
+def decide(outcome: Outcome, cancelled_by: str = "", **more: Any) -> deciding.Move:
+    return deciding.decide(work(**more), outcome, cancelled_by=cancelled_by)
 
 
-def kinds_of(move: engine.Move) -> list[str]:
+def kinds_of(move: deciding.Move) -> list[str]:
     return [event.kind for event in move.events]
 
 
@@ -123,7 +123,7 @@ def test_whatever_happens_every_move_is_an_allowed_one(
     one = work(kind)
     found = find_kind(kind)
     for outcome, cancelled in zip(outcomes, cancels, strict=True):
-        move = engine.decide(one, outcome, cancelled_by="ann: no" if cancelled else "")
+        move = deciding.decide(one, outcome, cancelled_by="ann: no" if cancelled else "")
         if move.state != State.RUNNING:
             assert move.state in TRANSITIONS[State.RUNNING]
         if move.state in (State.SUCCEEDED, State.FAILED, State.CANCELLED):
@@ -138,4 +138,4 @@ def test_whatever_happens_every_move_is_an_allowed_one(
 
 @pytest.mark.parametrize("attempt", range(10))
 def test_backoff_grows_to_a_minute(attempt: int) -> None:
-    assert 0.3 < engine.backoff(attempt) <= 75
+    assert 0.3 < deciding.backoff(attempt) <= 75

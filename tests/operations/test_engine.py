@@ -15,7 +15,7 @@ from apps.audit.models import AuditEntry
 from apps.core.models import Event
 from apps.fleet.choices import Fault, Health
 from apps.fleet.models import Diagnostics, Instance, SimulatedEffect, SimulatedInstance
-from apps.operations import engine, runner, services
+from apps.operations import deciding, engine, runner, services, upkeep
 from apps.operations.choices import State
 from apps.operations.kinds import Done, Failed
 from apps.operations.models import Operation, Step
@@ -129,7 +129,7 @@ class TestLoop:
     def test_a_flaky_provider_is_tried_again(
         self, instance: Instance, operator: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(engine, "backoff", lambda attempt: 0.0)
+        monkeypatch.setattr(deciding, "backoff", lambda attempt: 0.0)
         order(instance, fault=Fault.FLAKY, fault_value=1.0)
         operation = submit(instance, operator)
         runner.run_due()
@@ -322,7 +322,7 @@ class TestReconciler:
         self, instance: Instance, operator: User, nudges: list[int]
     ) -> None:
         submit(instance, operator)
-        assert services.reconcile()
+        assert upkeep.reconcile()
         assert nudges[-1:] == [200]
 
     def test_it_is_quiet_when_nothing_is_due(
@@ -331,11 +331,11 @@ class TestReconciler:
         submit(instance, operator)
         engine.claim(owner="a", limit=1)
         submit(instance, operator, "stop")  # waits for the one that runs: nothing to nudge for
-        assert not services.reconcile()
+        assert not upkeep.reconcile()
         assert nudges == []
 
     def test_it_sees_a_worker_that_died(self, instance: Instance, operator: User) -> None:
         submit(instance, operator)
         engine.claim(owner="a", limit=1)
         expire_leases()
-        assert services.reconcile()
+        assert upkeep.reconcile()

@@ -7,7 +7,7 @@ import time_machine
 from django.test import Client
 from django.urls import reverse
 
-from apps.operations import services
+from apps.operations import upkeep
 from apps.operations.models import Operation, Schedule
 from tests.factories import as_system, grant, make_account, make_instance, make_user
 
@@ -90,7 +90,7 @@ def test_a_target_outside_ones_scopes_is_not_found():
 def test_when_its_owner_lost_the_permission_it_submits_nothing_and_says_so():
     owner, instance = make_user(), make_instance()
     make_schedule(owner, instance, next_at=datetime(2026, 7, 6, 1, tzinfo=UTC))
-    services.submit_scheduled(datetime(2026, 7, 6, 1, 1, tzinfo=UTC))
+    upkeep.submit_scheduled(datetime(2026, 7, 6, 1, 1, tzinfo=UTC))
     assert not Operation.objects.exists()
     assert "no such instance" in Schedule.objects.get().last_error.lower()
 
@@ -155,7 +155,7 @@ def test_it_is_changed_in_place_and_stays_its_owners():
 def test_it_is_deleted_and_what_it_did_stays():
     owner, instance = person(), make_instance()
     schedule = make_schedule(owner, instance, next_at=datetime(2026, 7, 6, 1, tzinfo=UTC))
-    services.submit_scheduled(datetime(2026, 7, 6, 1, 1, tzinfo=UTC))
+    upkeep.submit_scheduled(datetime(2026, 7, 6, 1, 1, tzinfo=UTC))
     signed_in(owner).post(reverse("operations:delete_schedule", args=[schedule.pk]))
     assert not Schedule.objects.exists()
     assert Operation.objects.get().via == "schedule"

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
 
-from apps.operations import services, ticks
+from apps.operations import ticks, upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class Command(BaseCommand):
             now = time.monotonic()
             if now >= reconcile_at:
                 # While something stands still, nudge less often: a queue without workers must not fill up.
-                reconcile_at = now + (5.0 if services.reconcile() else RECONCILE_EVERY)
+                reconcile_at = now + (5.0 if upkeep.reconcile() else RECONCILE_EVERY)
             if now >= schedules_at:
-                services.submit_scheduled()
+                upkeep.submit_scheduled()
                 schedules_at = now + SCHEDULES_EVERY
             for tick in ticks.due(now):
                 tick.send()
