@@ -10,6 +10,15 @@ from apps.core import navigation
 from .scoping import holds
 
 
+def _role_summary(user: Any) -> str:
+    """Beside the name: the reader's roles and on what, the first two of them."""
+    if user.is_superuser:
+        return "superuser"
+    grants = [str(grant) for grant in user.grants.select_related("role", "scope").order_by("role__name", "pk")[:3]]
+    words = [text.partition(" to ")[0].replace(" on everything", "").replace(" on ", ", ") for text in grants]
+    return " · ".join(words[:2]) + (" …" if len(words) > 2 else "")
+
+
 def shell(request: HttpRequest) -> dict[str, Any]:
     """The rail's groups for this reader; nothing for who is not signed in, nothing for a part of a page."""
     user = getattr(request, "user", None)
@@ -25,6 +34,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             )
     return {
         "nav": [{"label": label, "items": items} for label, items in groups.items()],
+        "role_summary": _role_summary(user),
         "palette_enabled": True,
         "bar_url": reverse("core:bar"),
     }

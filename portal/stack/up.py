@@ -50,7 +50,8 @@ class Portal:
 
     @property
     def address(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        # By name: a browser keeps passkeys for names only, never for an IP address.
+        return f"http://localhost:{self.port}"
 
     def run(self) -> int:
         """Start everything, tend it until asked to stop, stop everything. Returns the exit code."""

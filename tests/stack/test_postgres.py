@@ -104,6 +104,7 @@ def test_a_port_asked_for_and_taken_is_named(own_postgres: EmbeddedPostgres) -> 
 def test_a_port_of_last_time_that_is_taken_is_replaced(server: EmbeddedPostgres) -> None:
     server.stop()
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what the stopped one left waiting
         other.bind(("127.0.0.1", server.port or 0))
         other.listen()
         again = EmbeddedPostgres(server.asked_dir, durable=False)

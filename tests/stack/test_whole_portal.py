@@ -24,7 +24,7 @@ from portal.stack.state import ROOT, State
 from portal.stack.supervisor import recall
 
 pytestmark = pytest.mark.chaos
-ANNOUNCEMENT = re.compile(r"Daytwo runs at (http://127\.0\.0\.1:\d+) — sign in once with (\S+)")
+ANNOUNCEMENT = re.compile(r"Daytwo runs at (http://localhost:\d+) — sign in once with (\S+)")
 
 
 @dataclass
