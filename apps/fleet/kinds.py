@@ -41,10 +41,11 @@ def _by_provider(works: Sequence[Work]) -> list[tuple[Any, list[tuple[Work, Targ
 
 def _observe(works: Sequence[Work]) -> dict[int, Observation]:
     """What is there now, by instance id; kept, so that pages show it at once."""
+    looked_at = timezone.now()
     seen: dict[int, Observation] = {}
     for provider, pairs in _by_provider(works):
         seen.update(provider.observe_many([target for _, target in pairs]))
-    record_observations(seen)
+    record_observations(seen, looked_at=looked_at)
     return seen
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -22,7 +23,7 @@ RENEW = 20.0
 UPDATE = """
 UPDATE fleet_instance i
 SET health = v.health, health_detail = v.detail, version = v.version, generation = v.generation, endpoint = v.endpoint,
-    observed_at = now(), health_since = CASE WHEN i.health <> v.health THEN now() ELSE i.health_since END
+    observed_at = %s, health_since = CASE WHEN i.health <> v.health THEN now() ELSE i.health_since END
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])
      AS v(id, health, detail, version, generation, endpoint)
 WHERE i.id = v.id
@@ -62,18 +63,22 @@ def assess(observation: Observation, *, wanted: str) -> Seen:
     return Seen(health, detail[:300], observation.version, observation.generation, observation.endpoint)
 
 
-def record_observations(observations: Mapping[int, Observation]) -> int:
+def record_observations(observations: Mapping[int, Observation], *, looked_at: datetime) -> int:
     """Keep what was seen of instances (by id), and tell what changed; gives the number of rows written.
 
+    `looked_at` is when the look began. A probe and an operation may look at one instance at the same time: the
+    rows are locked, so that a change is told once, and a look older than what is kept already is left out.
     Two statements and, where health changed, one for the events, however many instances.
     """
     if not observations:
         return 0
     now = timezone.now()
     with transaction.atomic():
-        rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk").values(*COLUMNS)
+        rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk")
         changed, events = [], []
-        for row in rows:
+        for row in rows.select_for_update(of=("self",)).values(*COLUMNS):
+            if row["observed_at"] is not None and row["observed_at"] > looked_at:
+                continue
             seen = assess(observations[row["id"]], wanted=row["wanted"])
             stale = row["observed_at"] is None or (now - row["observed_at"]).total_seconds() > RENEW
             before = (row["health"], row["health_detail"], row["version"], row["generation"], row["endpoint"])
@@ -84,7 +89,7 @@ def record_observations(observations: Mapping[int, Observation]) -> int:
                 events.append(event)
         if changed:
             with connection.cursor() as cursor:
-                cursor.execute(UPDATE, [list(column) for column in zip(*changed, strict=True)])
+                cursor.execute(UPDATE, [looked_at, *map(list, zip(*changed, strict=True))])
         if events:
             record(events)
     return len(changed)

@@ -36,10 +36,12 @@ def probe() -> int:
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        written = 0
+        looked_at = timezone.now()
+        seen: dict[int, Observation] = {}
         for name, targets in provider_targets(ids).items():
-            written += record_observations(_observe(name, list(targets.values())))
-        return written
+            seen.update(_observe(name, list(targets.values())))
+        # Last, so that no row is locked while a slow provider is asked.
+        return record_observations(seen, looked_at=looked_at)
 
 
 def _alone() -> bool:
@@ -66,7 +68,8 @@ def probe_simulated() -> int:
 
     provider = providers.get(ProviderName.SIMULATED)
     assert isinstance(provider, SimulatedProvider)  # noqa: S101 - the registry says so
-    return record_observations(provider.observe_changed(limit=5_000))
+    looked_at = timezone.now()
+    return record_observations(provider.observe_changed(limit=5_000), looked_at=looked_at)
 
 
 def measure() -> int:

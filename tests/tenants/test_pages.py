@@ -340,9 +340,7 @@ def test_costs_do_not_grow_with_rows(client: Client, world: SimpleNamespace) -> 
     assert {name: number for name, number in many.items() if number > 15} == {}
 
 
-def test_lookup_takes_few_statements_beside_user_and_session(
-    client: Client, world: SimpleNamespace
-) -> None:
+def test_lookup_takes_few_statements_beside_user_and_session(client: Client, world: SimpleNamespace) -> None:
     client.force_login(world.of_eu)
     # Session, user, scopes, roles; what begins or holds, what resembles, whose it is; how it fares.
     assert cost(client, reverse("tenants:lookup"), {"q": "nortwhind"}) <= 10
