@@ -1,0 +1,98 @@
+"""Golden numbers of queries: each page costs what `query_counts.json` says, for 2 rows and for 50.
+
+A page that has come to cost another number fails here. If that is meant, say so by
+`DAYTWO_WRITE_QUERY_COUNTS=1 pytest tests/meta/test_query_counts.py` and let review see the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from apps.access.choices import ScopeKind
+from apps.operations.services import submit_many
+from tests import factories
+
+GOLDEN = Path(__file__).with_name("query_counts.json")
+#: What a page may cost at most, the session, the reader and their scopes included.
+BUDGET = 15
+
+
+class Fleet:
+    """A fleet of one account that grows, and its operator, who is no superuser."""
+
+    def __init__(self) -> None:
+        self.account = factories.make_account("golden")
+        self.cell = factories.make_cell("golden-cell", account=self.account)
+        self.operator = factories.make_user("golden-operator")
+        factories.grant(self.operator, "operator", ScopeKind.ACCOUNT, self.account)
+        self.size = 0
+        self.first: Any = None
+        self.tenant: Any = None
+        self.operation: Any = None
+
+    def grow(self, size: int) -> None:
+        made = []
+        for number in range(self.size, size):
+            instance = factories.make_instance(f"golden-{number}", cell=self.cell)
+            tenant = factories.make_tenant(f"golden-{number}", name=f"Golden {number}")
+            factories.place(tenant, instance)
+            made.append(instance)
+            self.first, self.tenant = self.first or instance, self.tenant or tenant
+        done = submit_many(
+            kind="restart", target_ids=[i.pk for i in made], params={}, actor=self.operator, reason="golden"
+        )
+        self.operation = self.operation or done.operations[0]
+        self.size = size
+
+    def pages(self) -> dict[str, str]:
+        return {
+            "fleet overview": reverse("fleet:overview"),
+            "instances": reverse("fleet:instances"),
+            "instance": reverse("fleet:instance", args=[self.first.pk]),
+            "cells": reverse("fleet:cells"),
+            "cell": reverse("fleet:cell", args=[self.cell.pk]),
+            "tenants": reverse("tenants:list"),
+            "tenant": reverse("tenants:tenant", args=[self.tenant.pk]),
+            "lookup": reverse("tenants:lookup") + "?q=golden-0",
+            "accounts": reverse("accounts:list"),
+            "account": reverse("accounts:account", args=[self.account.pk]),
+            "operations": reverse("operations:list"),
+            "operation": reverse("operations:operation", args=[self.operation.pk]),
+            "palette": reverse("core:palette") + "?q=golden-0",
+            "bar": reverse("core:bar"),
+        }
+
+
+def counts(fleet: Fleet) -> dict[str, int]:
+    client = Client()
+    client.force_login(fleet.operator, backend="django.contrib.auth.backends.ModelBackend")
+    found = {}
+    for name, url in fleet.pages().items():
+        assert client.get(url).status_code == 200, name  # fills what a process keeps
+        with CaptureQueriesContext(connection) as queries:
+            client.get(url)
+        found[name] = len(queries)
+    return found
+
+
+@pytest.mark.django_db
+def test_each_page_costs_its_golden_number_of_queries_whatever_its_length() -> None:
+    fleet = Fleet()
+    fleet.grow(2)
+    small = counts(fleet)
+    fleet.grow(50)
+    large = counts(fleet)
+    assert small == large
+    assert {name: count for name, count in large.items() if count > BUDGET} == {}
+    if os.environ.get("DAYTWO_WRITE_QUERY_COUNTS"):
+        GOLDEN.write_text(json.dumps(large, indent=1) + "\n")
+    assert large == json.loads(GOLDEN.read_text())
