@@ -35,7 +35,7 @@ def as_system(reason: str = REASON) -> Iterator[None]:
 
 def make_user(username: str = "", *, superuser: bool = False, password: str = "", **fields: Any) -> User:
     """A person; without `password` one who cannot sign in by it (tests use `client.force_login`)."""
-    user = User(username=username or f"person-{next(_numbers)}", is_superuser=superuser, **fields)
+    user = User(username=username or f"made-person-{next(_numbers)}", is_superuser=superuser, **fields)
     user.email = user.email or f"{user.username}@example.com"
     if password:
         user.set_password(password)
@@ -82,7 +82,7 @@ def make_account(name: str = "", **fields: Any) -> Account:
     """A cloud account."""
     with as_system():
         return Account.objects.create(
-            name=name or f"account-{next(_numbers)}", **{"cloud": "simulated", **fields}
+            name=name or f"made-account-{next(_numbers)}", **{"cloud": "simulated", **fields}
         )
 
 
@@ -94,7 +94,9 @@ def make_cell(
     number = next(_numbers)
     with as_system():
         region = Region.objects.create(account=account, code=f"region-{number}")
-        return Cell.objects.create(region=region, name=name or f"cell-{number}", provider=provider, **fields)
+        return Cell.objects.create(
+            region=region, name=name or f"made-cell-{number}", provider=provider, **fields
+        )
 
 
 def make_instance(
@@ -110,7 +112,7 @@ def make_instance(
     seen = {"health": "well", "version": version, "generation": 1, "wanted_version": version, **fields}
     with as_system():
         instance = Instance.objects.create(
-            name=name or f"instance-{next(_numbers)}", cell=cell, kind=kind, **seen
+            name=name or f"made-instance-{next(_numbers)}", cell=cell, kind=kind, **seen
         )
     if cell.provider == "simulated":
         SimulatedInstance.objects.create(instance=instance, version=version)
@@ -125,7 +127,7 @@ def make_plan(name: str = "Basic", **fields: Any) -> Plan:
 
 def make_tenant(key: str = "", *, name: str = "", plan: Plan | None = None, **fields: Any) -> Tenant:
     """A tenant with an open subscription to `plan`."""
-    key = key or f"tenant-{next(_numbers)}"
+    key = key or f"made-tenant-{next(_numbers)}"
     plan = plan or make_plan()
     with as_system():
         tenant = Tenant.objects.create(key=key, name=name or key.replace("-", " ").title(), **fields)

@@ -6,7 +6,7 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from apps.core.templatetags.ui import ago, tag
 
@@ -71,7 +71,7 @@ class PeopleTable(tables.Table):
             else ""
         )
         return format_html(
-            "{}{}", lines or format_html('<span class="faint">nothing of their own</span>'), more
+            "{}{}", lines or mark_safe('<span class="faint">nothing of their own</span>'), more
         )
 
     def value_grants(self, record: User) -> str:

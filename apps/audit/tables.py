@@ -37,7 +37,7 @@ class AuditTable(tables.Table):
     )
     #: For the CSV, which has room.
     action = tables.Column(visible=False)
-    model = tables.Column(visible=False, accessor="content_type.model", empty_values=())
+    model = tables.Column(visible=False, accessor="content_type__model", empty_values=())
     object_pk = tables.Column(visible=False)
     via = tables.Column(visible=False)
     operation_id = tables.Column(visible=False)
