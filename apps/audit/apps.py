@@ -8,7 +8,7 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from . import registers
+        from . import checks, registers  # noqa: F401 - checks register themselves
         from .registration import register_models
 
         register_models()
