@@ -6,11 +6,10 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 
-from . import keys
 from .canonical import canonical
 from .checking import stored_entries, stored_seals
 from .outside import ENTRIES, KEYS, NAMES, SEALS, seal_line
-from .signing import trusted_keys
+from .signing import public_keys
 
 
 def export(folder: Path) -> tuple[int, int]:
@@ -31,7 +30,7 @@ def export(folder: Path) -> tuple[int, int]:
                 break
             file.write(line + b"\n")
             entries += 1
-    public = [{"id": name, "public_key": keys.text_of(key)} for name, key in trusted_keys().items()]
+    public = [{"id": name, "public_key": text} for name, text in public_keys()]
     (folder / KEYS).write_text(json.dumps({"algorithm": "Ed25519", "keys": public}, indent=1) + "\n")
     (folder / NAMES).write_text(json.dumps(names(), indent=1, ensure_ascii=False) + "\n")
     return entries, seals

@@ -11,12 +11,13 @@ from django.db import models
 from django.db.models.functions import Upper
 
 from apps.core.context import MissingActor, current
+from apps.core.enriching import EnrichedQuerySet
 
 from .canonical import Seal
 from .choices import EventKind
 
 
-class TrailQuerySet(models.QuerySet["AuditEntry"]):
+class TrailQuerySet(EnrichedQuerySet["AuditEntry"]):
     """Entries are inserted and read; neither one nor many of them are changed or deleted."""
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -64,6 +65,8 @@ class AuditEntry(AbstractLogEntry):
     actor_id: int | None
     cid: str | None
     remote_addr: str | None
+    #: Set by `seals.with_states`.
+    seal_state: Any
 
     class Meta(AbstractLogEntry.Meta):
         verbose_name_plural = "audit entries"
@@ -99,6 +102,8 @@ class AuditEntry(AbstractLogEntry):
         self.cid = self.cid or act.request_id or None
         self.remote_addr = self.remote_addr or act.remote_addr
         self.operation_id = self.operation_id or act.operation_id or act.operation_of.get(self.object_id or 0)
+        if act.carrier is not None and not self.under:
+            self.grant_id, self.under = act.carrier()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if self.pk is not None and not self._state.adding:
@@ -112,6 +117,8 @@ class AuditEntry(AbstractLogEntry):
 
 def event_kind_of(entry: AuditEntry) -> str:
     """The kind of an entry that names none: what the changed model says (`AUDIT_EVENT`), else a change."""
+    if entry.action == AuditEntry.Action.ACCESS:
+        return EventKind.READ
     model = entry.content_type.model_class()
     return str(
         getattr(model, "AUDIT_EVENT", None)
@@ -131,6 +138,10 @@ OF_OTHERS: dict[str, str] = dict.fromkeys(
     ),
     EventKind.ACCESS,
 )
+
+
+class SealQuerySet(EnrichedQuerySet["AuditSeal"]):
+    """Seals with what is known of them."""
 
 
 class AuditSeal(models.Model):
@@ -155,6 +166,10 @@ class AuditSeal(models.Model):
     digests = models.BinaryField(help_text="for each entry its id, eight bytes, and its SHA-256")
     version = models.PositiveSmallIntegerField()
     sealed_at = models.DateTimeField()
+
+    objects = SealQuerySet.as_manager()
+    #: Set by `seals.with_seal_states`.
+    state: Any
 
     class Meta:
         ordering = ["-number"]

@@ -51,3 +51,8 @@ def trusted_keys() -> dict[str, Ed25519PublicKey]:
     except NoKey:
         return found
     return {**found, keys.key_id(own): own}
+
+
+def public_keys() -> list[tuple[str, str]]:
+    """Id and base64 of the keys that `trusted_keys` takes, for those who keep them elsewhere."""
+    return [(name, keys.text_of(key)) for name, key in trusted_keys().items()]

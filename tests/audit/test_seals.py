@@ -6,8 +6,6 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,20 +20,7 @@ from apps.audit.models import AuditEntry, AuditSeal
 from apps.core.context import acting
 from apps.tenants.models import Tenant
 from tests import factories
-
-ACTOR: Any = None
-
-
-@contextmanager
-def superuser() -> Iterator[Any]:
-    """What the database's superuser can do and nobody else: write past the triggers."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET session_replication_role = replica")
-        try:
-            yield cursor
-        finally:
-            cursor.execute("SET session_replication_role = origin")
+from tests.audit.tampering import superuser
 
 
 def record(count: int) -> None:
