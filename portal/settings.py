@@ -74,6 +74,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "apps.access.middleware.ActingMiddleware",
+    "apps.audit.middleware.TrailMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -172,6 +173,12 @@ AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
 AUDITLOG_CID_HEADER = None
 AUDITLOG_INCLUDE_ALL_MODELS = False
 AUDITLOG_USE_BASE_MANAGER = True
+# Signs the seals: 32 bytes in base64 (`manage.py audit keygen`). In development one is made under .data.
+AUDIT_SIGNING_KEY = env.str("AUDIT_SIGNING_KEY", default=kept("audit_signing_key", ""))
+# Public keys of retired signing keys, so that what they sealed still verifies.
+AUDIT_TRUSTED_KEYS = env.list("AUDIT_TRUSTED_KEYS", default=[])
+AUDIT_SEAL_SECONDS = env.float("AUDIT_SEAL_SECONDS", default=5.0)
+AUDIT_VERIFY_HOURS = env.float("AUDIT_VERIFY_HOURS", default=24.0)
 
 # --- Language, time, numbers -------------------------------------------------------------------
 LANGUAGE_CODE = "en-us"

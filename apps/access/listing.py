@@ -135,5 +135,6 @@ def _audit_export(request: HttpRequest, page: str, rows: QuerySet[Any]) -> None:
             object_pk="",
             object_repr=f"export of {page}?{query}"[:500],
             action=entry.Action.ACCESS,
+            event="export",
             changes={},
         ).save()

@@ -8,8 +8,9 @@ class AuditConfig(AppConfig):
     label = "audit"
 
     def ready(self) -> None:
-        from . import registers
+        from . import checks, registers, signins  # noqa: F401 - checks register themselves
         from .registration import register_models
 
         register_models()
         registers.register()
+        signins.connect()

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from apps.access.models import User
 
-from .models import AuditEntry
+from .choices import EventKind
+from .models import AuditEntry, AuditSeal
 from .queries import model_choices
 
 VIAS = ("page", "admin", "api", "command", "schedule", "system")
@@ -37,6 +38,7 @@ class AuditFilter(filters.FilterSet):
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "in the reason"}),
     )
     actor = filters.CharFilter(label="Who", method="by_actor")
+    event = filters.ChoiceFilter(label="Kind", choices=EventKind.choices, empty_label="any kind")
     action = filters.ChoiceFilter(label="Did", choices=AuditEntry.Action.choices, empty_label="anything")
     model = filters.ChoiceFilter(
         label="To a", method="by_model", choices=model_choices, empty_label="anything"
@@ -53,6 +55,9 @@ class AuditFilter(filters.FilterSet):
         label="Operation",
     )
     request_id = filters.CharFilter(field_name="cid", widget=forms.HiddenInput, label="Request")
+    seal = filters.NumberFilter(
+        label="Seal", method="by_seal", min_value=1, max_value=2**63 - 1, widget=forms.HiddenInput
+    )
 
     class Meta:
         model = AuditEntry
@@ -80,8 +85,31 @@ class AuditFilter(filters.FilterSet):
     def by_object(self, rows: QuerySet[AuditEntry], name: str, value: Any) -> QuerySet[AuditEntry]:
         return rows.filter(object_id=int(value))
 
+    def by_seal(self, rows: QuerySet[AuditEntry], name: str, value: Any) -> QuerySet[AuditEntry]:
+        """The entries that a seal covers; its bounds first, so that the trail is read by its key."""
+        bounds = AuditSeal.objects.filter(number=int(value)).values_list("after", "up_to").first()
+        return rows.filter(pk__gt=bounds[0], pk__lte=bounds[1]) if bounds else rows.none()
+
     def by_since(self, rows: QuerySet[AuditEntry], name: str, value: date) -> QuerySet[AuditEntry]:
         return rows.filter(timestamp__gte=_midnight(value))
 
     def by_until(self, rows: QuerySet[AuditEntry], name: str, value: date) -> QuerySet[AuditEntry]:
         return rows.filter(timestamp__lt=_midnight(value + timedelta(days=1)))
+
+
+class SealFilter(filters.FilterSet):
+    """One seal by its number, or those of some days."""
+
+    number = filters.NumberFilter(label="Number", min_value=1, max_value=2**63 - 1)
+    since = filters.DateFilter(label="From", method="by_since", widget=_day())
+    until = filters.DateFilter(label="To", method="by_until", widget=_day())
+
+    class Meta:
+        model = AuditSeal
+        fields: tuple[str, ...] = ()
+
+    def by_since(self, rows: QuerySet[AuditSeal], name: str, value: date) -> QuerySet[AuditSeal]:
+        return rows.filter(sealed_at__gte=_midnight(value))
+
+    def by_until(self, rows: QuerySet[AuditSeal], name: str, value: date) -> QuerySet[AuditSeal]:
+        return rows.filter(sealed_at__lt=_midnight(value + timedelta(days=1)))

@@ -5,22 +5,24 @@ from typing import Any
 
 from auditlog.registry import auditlog
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import QuerySet
 from django.urls import NoReverseMatch, reverse
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 
-from .models import AuditEntry
+from .models import AuditEntry, TrailQuerySet
 
 #: Columns that no page shows.
-UNUSED = ("serialized_data", "changes_text", "additional_data", "actor_email")
+UNUSED = ("serialized_data", "changes_text", "actor_email")
 
 
-def trail(user: Any) -> QuerySet[AuditEntry]:
+def trail(user: Any) -> TrailQuerySet:
     """Entries that `user` may read, newest first. The trail is no tenant's: it takes the permission on everything."""
-    rows = visible(user, AuditEntry, Permission.SEE_AUDIT)
-    return rows.select_related("actor", "content_type").defer(*UNUSED).order_by("-timestamp", "-pk")
+    rows: Any = visible(user, AuditEntry, Permission.SEE_AUDIT)
+    found: TrailQuerySet = (
+        rows.select_related("actor", "content_type").defer(*UNUSED).order_by("-timestamp", "-pk")
+    )
+    return found
 
 
 def model_choices() -> list[tuple[str, str]]:

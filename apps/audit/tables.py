@@ -5,13 +5,35 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.core.templatetags.ui import at
+from apps.core.templatetags.ui import at, num, tag
 
-from .models import AuditEntry
+from .choices import EventKind
+from .models import AuditEntry, AuditSeal
 from .queries import changes_of, object_url, operation_url
+from .seals import SealState
 
 #: Columns of one entry that the list shows, and how much of each value.
 SHOWN, CLIPPED = 3, 40
+
+
+#: Kinds whose text says it all: what they are about is no row that was changed.
+TOLD = frozenset(
+    {EventKind.SIGN_IN, EventKind.SIGN_IN_FAILED, EventKind.SIGN_OUT, EventKind.DENIED, EventKind.EXPORT}
+)
+
+
+def seal_tag(state: SealState) -> SafeString:
+    """The state of a seal or an entry, with a link to the seal."""
+    mark = tag(state.tone, state.text)
+    if state.number is None:
+        return mark
+    return format_html(
+        '{}<small><a href="{}?number={}">seal #{}</a></small>',
+        mark,
+        reverse("audit:seals"),
+        state.number,
+        state.number,
+    )
 
 
 def _clip(text: str) -> str:
@@ -35,7 +57,16 @@ class AuditTable(tables.Table):
     remote_addr = tables.Column(
         verbose_name="From", orderable=False, empty_values=(), attrs={"td": {"class": "mono"}}
     )
+    seal = tables.Column(
+        verbose_name="Seal",
+        orderable=False,
+        empty_values=(),
+        accessor="seal_state",
+        attrs={"td": {"class": "state"}},
+    )
     #: For the CSV, which has room.
+    event = tables.Column(visible=False)
+    under = tables.Column(visible=False)
     action = tables.Column(visible=False)
     model = tables.Column(visible=False, accessor="content_type__model", empty_values=())
     object_pk = tables.Column(visible=False)
@@ -56,12 +87,16 @@ class AuditTable(tables.Table):
         return str(record.timestamp.isoformat())
 
     def render_actor(self, record: AuditEntry) -> SafeString:
-        return format_html("{}<small>{}</small>", record.actor, record.via)
+        under = f" · {record.under}" if record.under else ""
+        return format_html("{}<small>{}{}</small>", record.actor, record.via, under)
 
     def value_actor(self, record: AuditEntry) -> str:
         return str(record.actor.username)
 
     def render_what(self, record: AuditEntry) -> SafeString:
+        if record.event in TOLD:
+            kind = EventKind(record.event).label
+            return format_html("<b>{}</b> {}", kind, record.object_repr)
         url = object_url(record.content_type, record.object_id)
         name = format_html('<a href="{}">{}</a>', url, record.object_repr) if url else record.object_repr
         return format_html(
@@ -108,5 +143,71 @@ class AuditTable(tables.Table):
     def value_remote_addr(self, record: AuditEntry) -> str:
         return record.remote_addr or ""
 
+    def render_seal(self, record: AuditEntry) -> SafeString:
+        return seal_tag(record.seal_state)
+
+    def value_seal(self, record: AuditEntry) -> str:
+        state = record.seal_state
+        return f"#{state.number} {state.text}" if state.number else str(state.text)
+
     def render_model(self, record: AuditEntry) -> str:
         return str(record.content_type.model)
+
+
+class SealTable(tables.Table):
+    """Seals, newest first."""
+
+    number = tables.Column(verbose_name="Seal", attrs={"td": {"class": "main"}})
+    state = tables.Column(
+        verbose_name="State", orderable=False, empty_values=(), attrs={"td": {"class": "state"}}
+    )
+    sealed_at = tables.Column(verbose_name="Sealed", orderable=False)
+    count = tables.Column(
+        verbose_name="Entries", orderable=False, attrs={"td": {"class": "r num"}, "th": {"class": "r"}}
+    )
+    hash = tables.Column(verbose_name="Hash", orderable=False, attrs={"td": {"class": "mono"}})
+    key_id = tables.Column(verbose_name="Key", orderable=False, attrs={"td": {"class": "mono"}})
+    checkpoint = tables.Column(
+        verbose_name="Checkpoint", orderable=False, empty_values=(), exclude_from_export=True
+    )
+
+    class Meta:
+        model = AuditSeal
+        fields: tuple[str, ...] = ()
+
+    def render_number(self, record: AuditSeal) -> SafeString:
+        return format_html(
+            '<a href="{}?seal={}">#{}</a>', reverse("audit:list"), record.number, record.number
+        )
+
+    def value_number(self, record: AuditSeal) -> int:
+        return record.number
+
+    def render_state(self, record: AuditSeal) -> SafeString:
+        return tag(record.state.tone, record.state.text)
+
+    def value_state(self, record: AuditSeal) -> str:
+        return str(record.state.text)
+
+    def render_sealed_at(self, record: AuditSeal) -> str:
+        return at(record.sealed_at, "second")
+
+    def value_sealed_at(self, record: AuditSeal) -> str:
+        return str(record.sealed_at.isoformat())
+
+    def render_count(self, record: AuditSeal) -> str:
+        return format_html("{}<small>{} to {}</small>", num(record.count), record.first_id, record.last_id)
+
+    def value_count(self, record: AuditSeal) -> int:
+        return record.count
+
+    def render_hash(self, record: AuditSeal) -> SafeString:
+        return format_html("{}…", record.hash[:16])
+
+    def value_hash(self, record: AuditSeal) -> str:
+        return record.hash
+
+    def render_checkpoint(self, record: AuditSeal) -> SafeString:
+        return format_html(
+            '<a href="{}" download>Download</a>', reverse("audit:checkpoint", args=[record.number])
+        )

@@ -7,5 +7,7 @@ from . import views
 app_name = "audit"
 urlpatterns = [
     path("", views.audit_list, name="list"),
+    path("seals/", views.seal_list, name="seals"),
+    path("seals/<int:number>.json", views.checkpoint, name="checkpoint"),
     path("<int:pk>/", views.audit_entry, name="entry"),
 ]

@@ -1,6 +1,6 @@
 """Who acts now, why, and by which way: carried beside the call, written into every audit row and event."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -29,6 +29,8 @@ class Acting:
     operation_id: int | None = None
     #: For set-wise work: which operation answers for which row, by the row's id.
     operation_of: Mapping[int, int] = field(default_factory=dict)
+    #: Tells the grant that carries what the actor does: its id and words. Asked only when something is written.
+    carrier: Callable[[], tuple[int | None, str]] | None = None
 
 
 _current: ContextVar[Acting | None] = ContextVar("acting", default=None)
@@ -72,6 +74,7 @@ def acting(
         via=outer.via if via is None else via,
         operation_id=outer.operation_id if operation_id is None else operation_id,
         operation_of=outer.operation_of if operation_of is None else operation_of,
+        carrier=outer.carrier if outer.carrier is not None and outer.actor == actor else None,
     )
     token = _current.set(act)
     try:

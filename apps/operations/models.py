@@ -113,6 +113,7 @@ class Operation(BaseModel):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    AUDIT_EVENT = "operation"
     AUDIT_EXCLUDE: ClassVar[tuple[str, ...]] = tuple(
         "created_at updated_at state run_after step step_started_at is_undoing attempts retries lost lease_owner "
         "lease_until fence notes failure error started_at finished_at fingerprint".split()

@@ -3,9 +3,10 @@
 from django.db.models import Q
 
 from apps.access import scoping
+from apps.audit import hints
 from apps.core import navigation, palette
 
-from . import guard_rails, search
+from . import guard_rails, search, ticks
 from .models import Batch, Operation, Schedule
 
 
@@ -31,3 +32,6 @@ def register() -> None:
     )
     navigation.register_bar(search.bar_parts)
     palette.register("operations", search.find_operations)
+    # The trail stands below the clock and cannot register with it.
+    for name, every, send in hints.every():
+        ticks.register(name, every=every, send=send)

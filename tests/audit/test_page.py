@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,12 +14,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.access.models import User
+from apps.audit import checking, outside, sealing
+from apps.audit.canonical import unpack
 from apps.audit.filters import AuditFilter
-from apps.audit.models import AuditEntry
+from apps.audit.models import AuditEntry, AuditSeal
 from apps.audit.queries import trail
 from apps.core.context import acting
 from apps.tenants.models import Tenant
 from tests import factories
+from tests.audit.tampering import superuser
 
 pytestmark = pytest.mark.django_db
 
@@ -134,6 +139,19 @@ class TestFilters:
     ) -> None:
         assert listed(client, **query) == [change.pk]
 
+    def test_a_kind(self, client: Client, change: AuditEntry) -> None:
+        (entry,) = AuditEntry.objects.filter(event="sign_in")
+        assert listed(client, event="sign_in") == [entry.pk]
+        assert change.pk in listed(client, event="change")
+
+    def test_a_seals_own(self, client: Client, change: AuditEntry) -> None:
+        (seal,) = sealing.seal()
+        factories.make_tenant()
+        found = listed(client, seal=seal.number)
+        assert change.pk in found
+        assert max(found) == seal.last_id
+        assert listed(client, seal=99) == []
+
     def test_an_objects_own(self, client: Client, change: AuditEntry) -> None:
         found = listed(client, model="tenants.tenant", object=change.object_id)
         assert (found[0], len(found)) == (change.pk, 2)
@@ -194,9 +212,10 @@ class TestCost:
             {"actor": "ada"},
             {"model": "tenants.tenant", "object": "7"},
             {"via": "api"},
+            {"event": "read"},
             {},
         ],
-        ids=["reason", "actor", "object", "via", "all"],
+        ids=["reason", "actor", "object", "via", "event", "all"],
     )
     def test_an_index_serves_each(self, auditor: User, query: dict[str, str]) -> None:
         """The planner is told not to read the whole table, as it will not want to when that is large."""
@@ -206,3 +225,134 @@ class TestCost:
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")
         assert "Seq Scan on audit_auditentry" not in found.qs[:50].explain()
+
+
+class TestExports:
+    def test_json_lines_are_the_lines_that_were_sealed(
+        self, client: Client, change: AuditEntry, auditor: User
+    ) -> None:
+        sealing.seal()
+        response = client.get("/audit/", {"_export": "jsonl", "q": "4711"})
+        assert response["Content-Type"].startswith("application/jsonl")
+        (line,) = b"".join(response.streaming_content).splitlines()
+        assert json.loads(line)["changes"] == {"name": ["Acme", "Acme & Sons"]}
+        digests = dict(unpack(bytes(AuditSeal.objects.get().digests)))
+        assert digests[change.pk] == hashlib.sha256(line).digest()
+        export = AuditEntry.objects.latest("pk")
+        assert (export.event, export.reason, export.actor) == (
+            "export",
+            "exports audit:list as JSON Lines",
+            auditor,
+        )
+
+    @pytest.mark.parametrize("kind", ["csv", "jsonl"])
+    def test_every_row_once_whatever_the_chunk(
+        self, client: Client, change: AuditEntry, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from apps.audit import exports
+
+        monkeypatch.setattr(exports, "CHUNK", 3)
+        with factories.as_system():
+            Tenant.objects.bulk_create([Tenant(key=f"same-{n}", name="x") for n in range(10)])
+        before = AuditEntry.objects.count()
+        lines = b"".join(client.get("/audit/", {"_export": kind}).streaming_content).splitlines()
+        assert len(lines) - (kind == "csv") == before + 1  # and the export's own
+        assert len(set(lines)) == len(lines)
+
+    def test_bad_filters_export_nothing(self, client: Client, change: AuditEntry) -> None:
+        assert b"".join(client.get("/audit/", {"_export": "jsonl", "object": "x"}).streaming_content) == b""
+
+    def test_the_permission_is_needed(self, change: AuditEntry) -> None:
+        user = factories.make_user()
+        factories.make_role("looks", ["view", "see_audit"])
+        factories.grant(user, "looks")
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        for kind in ("csv", "jsonl"):
+            assert client.get("/audit/", {"_export": kind}).status_code == 403
+
+
+class TestSeals:
+    @pytest.fixture
+    def sealed(self, change: AuditEntry) -> AuditSeal:
+        (seal,) = sealing.seal()
+        return seal
+
+    def state(self, client: Client, entry: AuditEntry) -> Any:
+        response = client.get("/audit/")
+        return {row.record.pk: row.record.seal_state for row in response.context["table"].page.object_list}[
+            entry.pk
+        ]
+
+    def test_each_row_tells_its_state(self, client: Client, sealed: AuditSeal, change: AuditEntry) -> None:
+        assert (self.state(client, change).text, self.state(client, change).number) == ("sealed", 1)
+        checking.check()
+        assert self.state(client, change).text == "verified"
+        with factories.as_system():
+            Tenant.objects.create(key="later", name="x")
+        assert self.state(client, AuditEntry.objects.latest("pk")).text == "not sealed yet"
+        assert "seal #1" in client.get("/audit/").content.decode()
+
+    def test_a_broken_row_is_told_where_it_stands(
+        self, client: Client, sealed: AuditSeal, change: AuditEntry
+    ) -> None:
+        with superuser() as cursor:
+            cursor.execute("UPDATE audit_auditentry SET reason = 'x' WHERE id = %s", [change.pk])
+        text = client.get(reverse("audit:entry", args=[change.pk])).content.decode()
+        assert "it is not what was sealed" in text
+        checking.check()
+        assert self.state(client, change).text == "broken"
+        text = client.get(reverse("audit:seals")).content.decode()
+        assert f"entry {change.pk}: changed" in text
+
+    def test_an_entry_is_verified_as_it_is_looked_at(
+        self, client: Client, sealed: AuditSeal, change: AuditEntry
+    ) -> None:
+        assert "as sealed; SHA-256" in client.get(reverse("audit:entry", args=[change.pk])).content.decode()
+        with superuser() as cursor:
+            cursor.execute("UPDATE audit_auditseal SET count = count + 1")
+        text = client.get(reverse("audit:entry", args=[change.pk])).content.decode()
+        assert "its seal is not whole" in text
+
+    def test_the_page_of_seals(self, client: Client, sealed: AuditSeal) -> None:
+        checking.check()
+        text = client.get(reverse("audit:seals")).content.decode()
+        for part in (sealed.hash[:16], "verified", "whole", "Public key", sealed.key_id):
+            assert part in text, part
+
+    def test_a_checkpoint_can_be_kept_elsewhere(
+        self, client: Client, sealed: AuditSeal, tmp_path: Any
+    ) -> None:
+        path = tmp_path / "checkpoint.json"
+        path.write_bytes(client.get(reverse("audit:checkpoint", args=[1])).content)
+        assert outside.read_checkpoints([path]) == {1: sealed.hash}
+
+    def test_the_pages_cost_the_same_for_few_and_for_many(
+        self, client: Client, sealed: AuditSeal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checking.check()
+        pages = ("/audit/", reverse("audit:seals"))
+
+        def costs() -> list[int]:
+            found = []
+            for page in pages:
+                with CaptureQueriesContext(connection) as queries:
+                    client.get(page)
+                found.append(len(queries))
+            return found
+
+        few = costs()
+        monkeypatch.setattr(sealing, "LARGEST", 2)
+        for _ in range(10):
+            factories.make_tenant()
+        assert len(sealing.seal()) > 5
+        assert costs() == few
+        assert max(few) <= 12
+
+    def test_a_part_of_the_fleet_sees_no_seal(self, sealed: AuditSeal) -> None:
+        user = factories.make_user()
+        factories.grant(user, "admin", "account", factories.make_account())
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        assert sealed.hash[:16] not in client.get(reverse("audit:seals")).content.decode()
+        assert client.get(reverse("audit:checkpoint", args=[1])).status_code == 404

@@ -172,11 +172,11 @@ def test_logs_are_read_and_the_reading_is_recorded_once(
         "hello after nothing"
         in client.get(reverse("fleet:instance_log_page", args=[world.one.pk])).content.decode()
     )
-    entry = AuditEntry.objects.get(action=AuditEntry.Action.ACCESS)
+    entry = AuditEntry.objects.get(event="read")
     assert (entry.actor_id, entry.object_id) == (world.operator.pk, world.one.pk)
     answer = client.get(reverse("fleet:instance_logs", args=[world.one.pk]), {"after": "c1"}).json()
     assert (answer["lines"][0]["message"], answer["cursor"], answer["error"]) == ("hello after c1", "c2", "")
-    assert AuditEntry.objects.filter(action=AuditEntry.Action.ACCESS).count() == 1
+    assert AuditEntry.objects.filter(event="read").count() == 1
 
 
 def test_a_provider_that_fails_is_told(
@@ -242,6 +242,6 @@ def test_a_bundle_holds_its_parts_and_taking_it_is_recorded(
         response.headers["Content-Disposition"] == 'attachment; filename="northwind-prod-diagnostics-7.txt"'
     )
     assert client.get(reverse("fleet:diagnostics", args=[bundle.pk, "zip"])).content[:2] == b"PK"
-    assert AuditEntry.objects.filter(action=AuditEntry.Action.ACCESS, actor=world.operator).count() == 2
+    assert AuditEntry.objects.filter(event="read", actor=world.operator).count() == 2
     page = client.get(reverse("fleet:instance_diagnostics", args=[world.one.pk])).content.decode()
     assert reverse("fleet:diagnostics", args=[bundle.pk, "zip"]) in page

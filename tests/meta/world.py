@@ -9,6 +9,7 @@ from django.test import Client
 
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
+from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
 from apps.fleet.models import Diagnostics
@@ -72,6 +73,7 @@ class World:
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
         self.grant = Grant.objects.filter(user=self.people["viewer_in"]).get()
         self.audit_entry = AuditEntry.objects.latest("pk")
+        self.seal = sealing.seal()[-1]
 
     def client(self, role: str) -> Client:
         client = Client()
@@ -99,6 +101,7 @@ class World:
             "operations": {"pk": self.operation.pk},
             "access:take": {"pk": self.grant.pk},
             "access": {"pk": self.people["viewer_in"].pk},
+            "audit:checkpoint": {"number": self.seal.number},
             "audit": {"pk": self.audit_entry.pk},
             "fleet": {"pk": self.instance.pk},
         }

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.fleet.benches import engine, idle, pages
+from apps.fleet.benches import engine, idle, pages, trail
 from apps.fleet.benches.figures import Figure
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "engine": engine.operations,
     "idle": idle.idle,
     "seed": idle.seeding,
+    "trail": trail.trail,
 }
 
 

@@ -1,0 +1,17 @@
+"""The trail's actors: each message is a hint, and a lost one is made good by the next."""
+
+import dramatiq
+
+from . import checking, sealing
+
+
+@dramatiq.actor(max_retries=0, max_age=10_000, queue_name="audit")
+def seal() -> None:
+    """Seal what is committed."""
+    sealing.seal_if_possible()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, time_limit=3_600_000, queue_name="audit")
+def check() -> None:
+    """Verify the whole trail, where that was not done lately."""
+    checking.check_if_due()
