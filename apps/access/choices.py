@@ -16,6 +16,7 @@ class Permission(models.TextChoices):
     FIX_DATA = "fix_data", "Fix data in the admin"
     SEE_AUDIT = "see_audit", "Read the audit trail"
     MANAGE_ACCESS = "manage_access", "Give and take access"
+    BREAK_GLASS = "break_glass", "Break glass in an emergency"
 
 
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
@@ -25,6 +26,8 @@ CHANGING = frozenset(
 )
 #: Permissions that show what belongs to all tenants of an instance.
 WHOLE_INSTANCE = CHANGING | {Permission.READ_LOGS}
+#: Permissions with which something is changed, the fleet or who may: they take a second factor.
+SECOND_FACTOR = CHANGING | {Permission.MANAGE_ACCESS, Permission.BREAK_GLASS}
 
 
 class ScopeKind(models.TextChoices):
@@ -48,5 +51,9 @@ SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     "viewer": ("Sees; touches nothing.", [Permission.VIEW]),
     "support": ("Looks a tenant up, reads its logs; changes nothing.", [*_LOOK, Permission.READ_LOGS]),
     "operator": ("Runs the fleet: start, stop, restart, deploy, diagnose.", _OPERATE),
+    "on-call": (
+        "Looks, and may break glass in an emergency.",
+        [*_LOOK, Permission.READ_LOGS, Permission.BREAK_GLASS],
+    ),
     "admin": ("Everything, data fixes and access too.", list(Permission)),
 }

@@ -27,16 +27,20 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated or request.headers.get("HX-Request"):
         return {}
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item in navigation.items():
-        if holds(user, item.permission):
-            url = reverse(item.url_name)
-            active = request.path == url or (url != "/" and request.path.startswith(url))
-            groups.setdefault(item.group, []).append(
-                {"label": item.label, "url": url, "active": active, "key": item.key}
-            )
+    shown = [(item, reverse(item.url_name)) for item in navigation.items() if holds(user, item.permission)]
+    here = max((url for _, url in shown if _is_within(request.path, url)), key=len, default="")
+    for item, url in shown:
+        groups.setdefault(item.group, []).append(
+            {"label": item.label, "url": url, "active": url == here, "key": item.key}
+        )
     return {
         "nav": [{"label": label, "items": items} for label, items in groups.items()],
         "role_summary": _role_summary(user),
         "palette_enabled": True,
         "bar_url": reverse("core:bar"),
     }
+
+
+def _is_within(path: str, url: str) -> bool:
+    """Whether a page lies under a line of the rail; of several the longest is the one where one is."""
+    return path == url or (url != "/" and path.startswith(url))

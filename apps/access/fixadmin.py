@@ -24,6 +24,7 @@ from apps.core.events import event, record
 from apps.core.models import context_of
 from apps.core.paging import EstimatingPaginator
 
+from . import lockout
 from .choices import Permission
 from .scoping import allowed, holds, scopes_of, visible
 
@@ -317,6 +318,18 @@ class AccessAdmin(FixAdmin):
 
     on_everything = True
     needs_also = Permission.MANAGE_ACCESS
+
+    def _written(self, request: HttpRequest, write: Callable[[], Any]) -> Any:
+        """As any data fix, and somebody must still manage access afterwards."""
+
+        def guarded() -> Any:
+            with lockout.somebody_remains():
+                return write()
+
+        try:
+            return super()._written(request, guarded)
+        except lockout.LastManager as error:
+            raise PermissionDenied(str(error)) from error
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return (

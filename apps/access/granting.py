@@ -3,13 +3,16 @@
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q, QuerySet
 
-from . import scoping, services
+from apps.core.context import acting
+
+from . import lockout, scoping, services
 from .choices import Permission, ScopeKind
-from .models import Grant, Role, User
+from .models import Grant, Role, Scope, User
 
 
 class NotGiven(Exception):
@@ -36,6 +39,16 @@ def manageable(user: Any) -> QuerySet[Grant]:
     return rows.filter(wanted)
 
 
+def object_of(scope: Scope) -> models.Model | None:
+    """The account, cell or tenant that a scope is of; None for everything. Raises NotGiven for one that is gone."""
+    if scope.kind == ScopeKind.EVERYTHING:
+        return None
+    found = scope_models()[scope.kind]._default_manager.filter(pk=scope.object_id).first()
+    if found is None:
+        raise NotGiven(f"The {scope} is not there any more.")
+    return found
+
+
 def find_object(user: Any, kind: str, name: str) -> models.Model | None:
     """The account, cell or tenant of this name (or key), where `user` manages access; None for everything.
 
@@ -55,7 +68,7 @@ def find_object(user: Any, kind: str, name: str) -> models.Model | None:
     return found
 
 
-def _check_may_give(actor: Any, role: Role, obj: models.Model | None) -> None:
+def check_may_give(actor: Any, role: Role, obj: models.Model | None) -> None:
     """Nobody gives what they do not hold there themselves. Raises PermissionDenied that names what lacks."""
     lacking = [
         Permission(code).label
@@ -71,17 +84,29 @@ def _check_may_give(actor: Any, role: Role, obj: models.Model | None) -> None:
 
 
 def give(
-    *, actor: Any, person: User, role: Role, kind: str, name: str, reason: str, until: datetime | None = None
+    *,
+    actor: Any,
+    person: User | Group,
+    role: Role,
+    kind: str,
+    name: str,
+    reason: str,
+    until: datetime | None = None,
 ) -> Grant:
-    """Give a role to somebody else. Raises NotGiven, or PermissionDenied for a role above one's own."""
-    if person.pk == actor.pk:
+    """Give a role to somebody else, or to a group. Raises NotGiven, or PermissionDenied for a role above one's own."""
+    if isinstance(person, Group):
+        if person.user_set.filter(pk=actor.pk).exists():
+            raise NotGiven("You are in this group; ask a colleague who manages access and is not.")
+    elif person.pk == actor.pk:
         raise NotGiven("Nobody gives themselves access; ask a colleague who manages access.")
     obj = find_object(actor, kind, name.strip())
-    _check_may_give(actor, role, obj)
+    check_may_give(actor, role, obj)
     try:
-        return services.give_grant(
-            to=person, role=role, scope=services.scope_for(kind, obj), actor=actor, reason=reason, until=until
-        )
+        with transaction.atomic(), acting(actor, reason=reason):
+            scope = services.scope_for(kind, obj)
+            return services.give_grant(
+                to=person, role=role, scope=scope, actor=actor, reason=reason, until=until
+            )
     except ValueError as error:
         raise NotGiven(str(error)) from error
 
@@ -90,4 +115,7 @@ def take(*, actor: Any, grant: Grant, reason: str) -> None:
     """Take a grant back, at once. Raises NotGiven without a reason."""
     if len(reason.split()) == 0 or len(reason.strip()) < 3:
         raise NotGiven("Say why it is taken, in a few words.")
-    services.take_grant(grant, actor=actor, reason=" ".join(reason.split())[:500])
+    try:
+        services.take_grant(grant, actor=actor, reason=" ".join(reason.split())[:500])
+    except lockout.LastManager as error:
+        raise NotGiven(str(error)) from error

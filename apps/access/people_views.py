@@ -15,6 +15,7 @@ from .forms import GiveForm
 from .listing import render_list
 from .models import User
 from .people_tables import PeopleFilter, PeopleTable
+from .tabs import tabs
 from .views_base import needs
 
 EMPTY = {"title": "Nobody yet", "text": "People are added in the admin; what they may do is given here."}
@@ -43,7 +44,7 @@ def people(request: HttpRequest) -> HttpResponse:
         queryset=_people(request.user),
         table_class=PeopleTable,
         filter_class=PeopleFilter,
-        context={"noun": "person", "nouns": "people", "empty": EMPTY},
+        context={"noun": "person", "nouns": "people", "empty": EMPTY, "tabs": tabs(request, "people")},
         template="access/people.html",
     )
 
@@ -73,14 +74,18 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
 @needs(Permission.MANAGE_ACCESS, methods=("POST",))
 def take(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a grant back."""
-    grant = get_object_or_404(granting.manageable(request.user).filter(user__isnull=False), pk=pk)
+    grant = get_object_or_404(granting.manageable(request.user), pk=pk)
     try:
         granting.take(actor=request.user, grant=grant, reason=request.POST.get("reason", ""))
     except granting.NotGiven as error:
         messages.error(request, str(error))
     else:
         messages.success(request, f"Taken: {grant.role} on {grant.scope}.")
-    return redirect("access:person", grant.user_id)
+    return (
+        redirect("access:person", grant.user_id)
+        if grant.user_id
+        else redirect("access:group", grant.group_id)
+    )
 
 
 def _person_page(request: HttpRequest, pk: int, form: GiveForm, *, status: int = 200) -> HttpResponse:

@@ -5,7 +5,7 @@ then on every list, count, search, export and live update asks here. A model tha
 is visible to nobody but who holds the permission on everything.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,6 +52,53 @@ def register(model: type[models.Model], narrow: Narrow) -> None:
 def registered() -> set[type[models.Model]]:
     """The models that have told."""
     return set(_narrow)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A scope that covers a row: `kind` and `object_id` as in `Scope`, and by which `way` the row inherits from it.
+
+    `only`: the permissions that come along that way; None for all of them.
+    """
+
+    kind: str
+    object_id: int
+    label: str
+    way: str
+    only: frozenset[str] | None = None
+
+    def carries(self, permission: str) -> bool:
+        return self.only is None or permission in self.only
+
+
+Covering = Callable[[Collection[int]], Mapping[int, Sequence[Cover]]]
+_covering: dict[type[models.Model], Covering] = {}
+EVERYTHING = Cover(ScopeKind.EVERYTHING, 0, "everything", "everything there is")
+
+
+def register_covering(model: type[models.Model], tell: Covering) -> None:
+    """Tell which scopes cover rows of `model`, by id and set-wise; the counterpart of `register`.
+
+    `everything` need not be told. Both answers must agree: tests/access/test_explaining.py compares them.
+    """
+    _covering[model] = tell
+
+
+def coverable() -> dict[str, type[models.Model]]:
+    """The models whose covers are known, by name, for a chooser."""
+    return {str(model._meta.model_name): model for model in _covering}
+
+
+def covering_many(model: type[models.Model], ids: Collection[int]) -> dict[int, list[Cover]]:
+    """The scopes that cover each of these rows, narrowest first; queries do not grow with the rows."""
+    tell = _covering.get(model)
+    told = tell(ids) if tell is not None and ids else {}
+    return {pk: [*told.get(pk, ()), EVERYTHING] for pk in ids}
+
+
+def covering(obj: models.Model | None) -> list[Cover]:
+    """The scopes that cover this row (None: everything), narrowest first."""
+    return [EVERYTHING] if obj is None else covering_many(type(obj), [obj.pk])[obj.pk]
 
 
 def scopes_of(user: Any, permission: str) -> Scopes:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.core.context import acting
 
+from . import lockout
 from .choices import SEEDED_ROLES, ScopeKind, UserKind
 from .models import Grant, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
 
@@ -71,7 +72,7 @@ def give_grant(
     if until is not None and until <= timezone.now():
         raise ValueError(f"The grant would end at {until:%Y-%m-%d %H:%M} UTC, which has passed.")
     holder = {"group": to} if isinstance(to, Group) else {"user": to}
-    with transaction.atomic(), acting(actor, reason=reason):
+    with transaction.atomic(), acting(actor, reason=reason), lockout.somebody_remains():
         grant, made = Grant.objects.get_or_create(
             **holder, role=role, scope=scope, defaults={"until": until, "given_by": actor, "reason": reason}
         )
@@ -83,10 +84,10 @@ def give_grant(
 
 
 def take_grant(grant: Grant, *, actor: User, reason: str) -> None:
-    """Take a role back, at once."""
+    """Take a role back, at once. Raises lockout.LastManager for the last who manages access on everything."""
     holder = grant.user or grant.group
     assert holder is not None  # noqa: S101 - the constraint grant_to_one_holder says so
-    with transaction.atomic(), acting(actor, reason=reason):
+    with transaction.atomic(), acting(actor, reason=reason), lockout.somebody_remains():
         scope = grant.scope
         grant.delete()
         sync_permissions(holder, scope)

@@ -8,7 +8,7 @@ from django.http import QueryDict
 from apps.core import navigation, palette
 from apps.operations import kinds, params, selections, ticks
 
-from . import account_sections, choosing, scopes, search, tenant_sections
+from . import account_sections, choosing, covers, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .models import Instance
 from .targets import describe
@@ -17,6 +17,7 @@ from .targets import describe
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
+    covers.register()
     tenant_sections.register()
     account_sections.register()
     kinds.register_target(kinds.TargetType("instance", Instance, describe, "instance_id", "fleet:instance"))

@@ -67,7 +67,14 @@ def of_instances(scopes: Scopes) -> Q:
 
 
 def accounts_within(scopes: Scopes) -> Q:
-    return Q(pk__in=scopes.accounts) | Q(regions__cells__in=scopes.cells)
+    """An account's own scope, and whoever looks after a cell in it: to look, or a cell's scope would reach its neighbours."""
+    own = Q(pk__in=scopes.accounts)
+    return own | Q(regions__cells__in=scopes.cells) if scopes.permission in LOOKING else own
+
+
+def regions_within(scopes: Scopes) -> Q:
+    own = Q(account_id__in=scopes.accounts)
+    return own | Q(cells__in=scopes.cells) if scopes.permission in LOOKING else own
 
 
 def operations_within(scopes: Scopes) -> Q:
@@ -103,7 +110,7 @@ def register() -> None:
         Account,
         lambda scopes: Q(pk__in=Account.objects.filter(accounts_within(scopes)).order_by().values("pk")),
     )
-    scoping.register(Region, lambda scopes: Q(account_id__in=scopes.accounts) | Q(cells__in=scopes.cells))
+    scoping.register(Region, regions_within)
     scoping.register(Tenant, tenants_within)
     for part in (Subscription, Contact, Domain, ExternalId):
         scoping.register(part, of_tenants)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from apps.access.choices import ScopeKind
@@ -72,6 +73,10 @@ class World:
             )
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
         self.grant = Grant.objects.filter(user=self.people["viewer_in"]).get()
+        self.spare_role = factories.make_role("spare", ["view"])
+        with factories.as_system():
+            self.group = Group.objects.create(name="team")
+            self.people["viewer_in"].groups.add(self.group)
         self.audit_entry = AuditEntry.objects.latest("pk")
         self.seal = sealing.seal()[-1]
 
@@ -100,6 +105,12 @@ class World:
             "operations:delete_schedule": {"pk": self.schedule.pk},
             "operations": {"pk": self.operation.pk},
             "access:take": {"pk": self.grant.pk},
+            "access:role": {"pk": self.spare_role.pk},
+            "access:delete_role": {"pk": self.spare_role.pk},
+            **{
+                f"access:{name}": {"pk": self.group.pk}
+                for name in ("group", "give_to_group", "put_in_group", "take_out_of_group")
+            },
             "access": {"pk": self.people["viewer_in"].pk},
             "audit:checkpoint": {"number": self.seal.number},
             "audit": {"pk": self.audit_entry.pk},
