@@ -68,7 +68,7 @@ def plan_rollout(
         [Candidate(pk, frozenset(tenants.get(pk, ()))) for pk in cheapest], canary=canary, growth=growth
     )
     at_once = min(concurrency, max(map(len, waves)))
-    return RolloutPlan(waves, rows, left_out, _worst(cheapest[-at_once:], tenants, revenue))
+    return RolloutPlan(waves, rows, left_out, worst_of(cheapest, tenants, revenue, at_once=at_once))
 
 
 def _candidates(release: Release, query: str, actor: Any) -> tuple[dict[int, str], dict[str, int]]:
@@ -138,12 +138,18 @@ def _worth(tenants: Sequence[int], revenue: Mapping[int, Mapping[str, Decimal]])
     return sum((price for tenant in tenants for price in revenue.get(tenant, {}).values()), Decimal(0))
 
 
-def _worst(
-    ids: Sequence[int], tenants: Mapping[int, Sequence[int]], revenue: Mapping[int, Mapping[str, Decimal]]
+def worst_of(
+    ids: Sequence[int],
+    tenants: Mapping[int, Sequence[int]],
+    revenue: Mapping[int, Mapping[str, Decimal]],
+    *,
+    at_once: int,
 ) -> Worst:
-    served = {tenant for pk in ids for tenant in tenants.get(pk, ())}
+    """What breaks when the `at_once` dearest of these instances break together."""
+    dearest = sorted(ids, key=lambda pk: _worth(tenants.get(pk, ()), revenue))[-at_once:] if at_once else []
+    served = {tenant for pk in dearest for tenant in tenants.get(pk, ())}
     total: dict[str, Decimal] = {}
     for tenant in served:
         for currency, price in revenue.get(tenant, {}).items():
             total[currency] = total.get(currency, Decimal(0)) + price
-    return Worst(len(ids), len(served), total)
+    return Worst(len(dearest), len(served), total)
