@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.tenants",
     "apps.fleet",
+    "apps.releases",
     "django.contrib.humanize",
     "portal.admin.DaytwoAdminConfig",
     "guardian",
@@ -133,6 +134,11 @@ DRAMATIQ_BROKER = {
 OPERATIONS_LEASE_SECONDS = env.float("OPERATIONS_LEASE_SECONDS", default=10.0)
 OPERATIONS_BATCH = env.int("OPERATIONS_BATCH", default=100)
 OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
+
+# --- Releases ---------------------------------------------------------------------------------
+# Public Ed25519 keys in base64. With one set, a release whose artifacts lack a good signature is not deployed.
+RELEASE_SIGNING_KEYS = env.list("RELEASE_SIGNING_KEYS", default=[])
+RELEASE_UPLOAD_MAX_BYTES = env.int("RELEASE_UPLOAD_MAX_BYTES", default=20 * 1024 * 1024)
 
 # --- Who ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "access.User"

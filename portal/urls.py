@@ -8,6 +8,7 @@ urlpatterns = [
     path("", include("apps.fleet.urls")),
     path("tenants/", include("apps.tenants.urls")),
     path("cloud-accounts/", include("apps.accounts.urls")),
+    path("releases/", include("apps.releases.urls")),
     path("operations/", include("apps.operations.urls")),
     path("access/", include("apps.access.urls")),
     path("audit/", include("apps.audit.urls")),

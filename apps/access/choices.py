@@ -12,6 +12,8 @@ class Permission(models.TextChoices):
     DIAGNOSE = "diagnose", "Collect diagnostics"
     RESTART = "restart", "Start, stop, restart"
     DEPLOY = "deploy", "Deploy a version"
+    ROLL_OUT = "roll_out", "Prepare and steer rollouts"
+    MANAGE_RELEASES = "manage_releases", "Manage releases, advisories and their rules"
     APPROVE = "approve", "Approve others' operations"
     FIX_DATA = "fix_data", "Fix data in the admin"
     SEE_AUDIT = "see_audit", "Read the audit trail"
@@ -22,7 +24,14 @@ class Permission(models.TextChoices):
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
 #: scope alone does not carry them.
 CHANGING = frozenset(
-    {Permission.DIAGNOSE, Permission.RESTART, Permission.DEPLOY, Permission.APPROVE, Permission.FIX_DATA}
+    {
+        Permission.DIAGNOSE,
+        Permission.RESTART,
+        Permission.DEPLOY,
+        Permission.ROLL_OUT,
+        Permission.APPROVE,
+        Permission.FIX_DATA,
+    }
 )
 #: Permissions that show what belongs to all tenants of an instance.
 WHOLE_INSTANCE = CHANGING | {Permission.READ_LOGS}
@@ -45,12 +54,20 @@ class UserKind(models.TextChoices):
 
 
 _LOOK = [Permission.VIEW, Permission.EXPORT]
-_OPERATE = [*_LOOK, Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permission.DEPLOY]
+_OPERATE = [
+    *_LOOK,
+    Permission.READ_LOGS,
+    Permission.DIAGNOSE,
+    Permission.RESTART,
+    Permission.DEPLOY,
+    Permission.ROLL_OUT,
+    Permission.MANAGE_RELEASES,
+]
 
 SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     "viewer": ("Sees; touches nothing.", [Permission.VIEW]),
     "support": ("Looks a tenant up, reads its logs; changes nothing.", [*_LOOK, Permission.READ_LOGS]),
-    "operator": ("Runs the fleet: start, stop, restart, deploy, diagnose.", _OPERATE),
+    "operator": ("Runs the fleet: start, stop, restart, deploy, diagnose, releases and rollouts.", _OPERATE),
     "on-call": (
         "Looks, and may break glass in an emergency.",
         [*_LOOK, Permission.READ_LOGS, Permission.BREAK_GLASS],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,7 @@ from apps.accounts.models import Account, Region
 from apps.core.models import SavedView
 from apps.fleet.models import Cell, Diagnostics, Instance, Placement
 from apps.operations.models import ApprovalRule, Operation, Schedule
+from apps.releases.models import Advisory, Artifact, BlastPolicy, Freeze, Hold, Release, Rollout, VexStatement
 from apps.tenants.models import Contact, Domain, ExternalId, Plan, Subscription, Tenant
 from tests import factories
 
@@ -87,6 +88,30 @@ def _subscription() -> Subscription:
     )
 
 
+AT, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def _release() -> Release:
+    with factories.as_system():
+        return Release.objects.create(version=_n("v"))
+
+
+def _advisory() -> Advisory:
+    return Advisory(osv_id=_n("GHSA"), known_at=AT, deadline=LATER)
+
+
+def _vex() -> VexStatement:
+    advisory = _advisory()
+    with factories.as_system():
+        advisory.save()
+    return VexStatement(
+        advisory=advisory,
+        justification="component_not_present",
+        reason="because",
+        stated_by=factories.make_user(),
+    )
+
+
 #: By model: how to make one, and which change shows in the trail.
 SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, Any]]] = {
     SavedView: (
@@ -129,5 +154,24 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Diagnostics: (
         lambda: Diagnostics(instance=factories.make_instance(), operation_id=next(numbers), parts={"a": "b"}),
         {"size": 5},
+    ),
+    Release: (lambda: Release(version=_n("v")), {"notes": "mends things"}),
+    Artifact: (lambda: Artifact(release=_release(), name=_n("a"), sha256="0" * 64), {"uri": "https://x"}),
+    Rollout: (lambda: Rollout(release=_release(), reason="because"), {"why": "as decided"}),
+    Advisory: (_advisory, {"summary": "SQL injection"}),
+    VexStatement: (_vex, {"reason": "another reason"}),
+    Hold: (
+        lambda: Hold(
+            tenant=factories.make_tenant(), until=LATER, reason="because", set_by=factories.make_user()
+        ),
+        {"reason": "another reason"},
+    ),
+    Freeze: (
+        lambda: Freeze(name=_n("freeze"), starts_at=AT, ends_at=LATER, reason="because"),
+        {"reason": "another reason"},
+    ),
+    BlastPolicy: (
+        lambda: BlastPolicy(scope="cell", object_id=next(numbers), max_count=5),
+        {"max_count": 4},
     ),
 }

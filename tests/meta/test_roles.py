@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import Max
 from django.http import QueryDict
 from django.urls import reverse
@@ -22,6 +23,7 @@ from apps.operations.models import Batch, Operation, Schedule
 from tests import factories
 from tests.meta.routes import Route, ours
 from tests.meta.world import ROLES, World, missing
+from tests.releases.test_exposure import cyclonedx, osv
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +75,33 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("operations:schedule", "POST"): "302 404 404 404 403 404 422",
     ("operations:switch_schedule", "POST"): "302 404 404 404 403 404 302",
     ("operations:delete_schedule", "POST"): "302 404 404 404 403 404 302",
+    ("releases:list", "GET"): "302 200 200 200 200 200 200",
+    ("releases:new", "GET"): "302 403 200 403 403 200 200",
+    ("releases:new", "POST"): "302 403 422 403 403 422 422",
+    ("releases:compare", "GET"): "302 200 200 200 200 200 200",
+    ("releases:release", "GET"): "302 200 200 200 200 200 200",
+    ("releases:move", "POST"): "302 403 403 403 403 403 422",
+    ("releases:upload_sbom", "POST"): "302 403 403 403 403 403 422",
+    ("releases:add_artifact", "POST"): "302 403 403 403 403 403 422",
+    ("releases:rollouts", "GET"): "302 200 200 200 200 200 200",
+    ("releases:new_rollout", "GET"): "302 403 200 403 403 200 200",
+    ("releases:new_rollout", "POST"): "302 403 422 403 403 422 422",
+    ("releases:rollout", "GET"): "302 404 404 200 200 200 200",
+    ("releases:steer", "POST"): "302 403 404 403 403 422 422",
+    ("releases:report", "GET"): "302 404 404 200 200 200 200",
+    ("releases:steer_target", "POST"): "302 403 404 403 403 422 422",
+    ("releases:advisories", "GET"): "302 200 200 200 200 200 200",
+    ("releases:import_advisory", "GET"): "302 403 200 403 403 200 200",
+    ("releases:import_advisory", "POST"): "302 403 422 403 403 422 422",
+    ("releases:advisory", "GET"): "302 200 200 200 200 200 200",
+    ("releases:vex", "POST"): "302 403 403 403 403 403 422",
+    ("releases:rules", "GET"): "302 200 200 200 200 200 200",
+    ("releases:add_hold", "POST"): "302 403 422 403 403 422 422",
+    ("releases:end_hold", "POST"): "302 403 404 403 403 422 422",
+    ("releases:add_freeze", "POST"): "302 403 422 403 403 422 422",
+    ("releases:end_freeze", "POST"): "302 403 404 403 403 422 422",
+    ("releases:set_policy", "POST"): "302 403 422 403 403 422 422",
+    ("releases:approve_policy", "POST"): "302 403 403 403 403 403 302",
     ("access:people", "GET"): "302 403 403 403 403 403 200",
     ("access:person", "GET"): "302 403 403 403 403 403 200",
     ("access:give", "POST"): "302 403 403 403 403 403 422",
@@ -104,6 +133,9 @@ LISTS = (
     "tenants:list",
     "accounts:list",
     "operations:list",
+    "releases:list",
+    "releases:rollouts",
+    "releases:advisories",
     "access:people",
     "audit:list",
     "audit:seals",
@@ -258,6 +290,7 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "operations:schedule": (schedule, admins),
         "operations:switch_schedule": ({"on": "0"}, admins),
         "operations:delete_schedule": ({}, admins),
+        **_of_releases(world, reason),
         "access:give": (grant, admins),
         "access:take": (reason, admins),
         "access:new_role": ({"name": "night", "permissions": ["view"], **reason}, admins),
@@ -267,6 +300,38 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "access:give_to_group": (grant, admins),
         "access:put_in_group": ({"who": "support", **reason}, admins),
         "access:take_out_of_group": ({"who": "viewer_in", **reason}, admins),
+    }
+
+
+def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[str, Any], set[str]]]:
+    operators, admins = {"operator_in", "admin"}, {"admin"}
+    rollout = {
+        "release": world.released.pk, "canary": "1", "growth": 2, "concurrency": 1, "bake_seconds": 0, "gate": "health",
+        "min_requests": 1, "on_fail": "abort", **reason,
+    }  # fmt: skip
+    freeze = {
+        "name": "x", "account": world.cell.region.account_id, "starts_at": "2026-01-01T00:00", "ends_at": "2099-01-01T00:00",
+    }  # fmt: skip
+
+    def file(raw: bytes) -> dict[str, Any]:
+        return {"document": SimpleUploadedFile("x.json", raw)}
+
+    return {
+        "releases:new": ({"version": "9.1.0", "kind": "patch", "severity": "none"}, admins),
+        "releases:move": ({"to": "candidate", **reason}, admins),
+        "releases:upload_sbom": (file(cyclonedx("pkg:pypi/x@1")), admins),
+        "releases:add_artifact": ({"name": "x", "sha256": "0" * 64}, admins),
+        "releases:new_rollout": (rollout, {"operator_out", *operators}),
+        "releases:steer": ({"order": "start", **reason}, operators),
+        "releases:steer_target": ({"order": "skip", **reason}, operators),
+        "releases:import_advisory": (file(osv()), admins),
+        "releases:vex": ({"justification": "component_not_present", **reason}, admins),
+        "releases:add_hold": ({"tenant": "tenant-here", "until": "2099-01-01T00:00", **reason}, admins),
+        "releases:end_hold": (reason, admins),
+        "releases:add_freeze": ({**freeze, **reason}, operators),
+        "releases:end_freeze": (reason, admins),
+        "releases:set_policy": ({"scope": "fleet", "max_count": 3, **reason}, admins),
+        "releases:approve_policy": ({}, admins),
     }
 
 

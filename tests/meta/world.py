@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -16,6 +17,7 @@ from apps.core.models import SavedView
 from apps.fleet.models import Diagnostics
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
+from apps.releases.models import Advisory, BlastPolicy, Freeze, Hold, Release, Rollout, RolloutTarget, Wave
 from tests import factories
 
 #: In the order in which they knock: who may not comes before who may, so that nothing was changed before.
@@ -72,6 +74,7 @@ class World:
                 instance=self.instance, operation_id=self.operation.pk, parts={"logs": "line"}, size=4
             )
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
+            self._releases(here, there)
         self.grant = Grant.objects.filter(user=self.people["viewer_in"]).get()
         self.spare_role = factories.make_role("spare", ["view"])
         with factories.as_system():
@@ -79,6 +82,25 @@ class World:
             self.people["viewer_in"].groups.add(self.group)
         self.audit_entry = AuditEntry.objects.latest("pk")
         self.seal = sealing.seal()[-1]
+
+    def _releases(self, here: Any, there: Any) -> None:
+        """A draft, a prepared rollout of another release to the instance here, and the rules there are."""
+        at, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
+        self.release = Release.objects.create(version="9.0.0")
+        self.released = Release.objects.create(version="8.0.0", life="released")
+        self.rollout = Rollout.objects.create(release=self.released, reason="made by the test")
+        Wave.objects.create(rollout=self.rollout, number=1, size=1)
+        self.target = RolloutTarget.objects.create(
+            rollout=self.rollout, instance=self.instance, wave=1, from_version="1.0.0"
+        )
+        self.advisory = Advisory.objects.create(osv_id="GHSA-test", known_at=at, deadline=later)
+        self.hold = Hold.objects.create(tenant=self.tenant, until=later, reason="x y z", set_by=self.root)
+        self.freeze = Freeze.objects.create(
+            name="holidays", account=here, starts_at=at, ends_at=later, reason="x y z"
+        )
+        self.policy = BlastPolicy.objects.create(
+            scope="account", object_id=there.pk, max_percent=50, wanted_percent=60, wanted_by=self.root
+        )
 
     def client(self, role: str) -> Client:
         client = Client()
@@ -115,6 +137,16 @@ class World:
             "audit:checkpoint": {"number": self.seal.number},
             "audit": {"pk": self.audit_entry.pk},
             "fleet": {"pk": self.instance.pk},
+            "releases:rollout": {"pk": self.rollout.pk},
+            "releases:report": {"pk": self.rollout.pk},
+            "releases:steer": {"pk": self.rollout.pk},
+            "releases:steer_target": {"target_pk": self.target.pk},
+            "releases:advisory": {"advisory_pk": self.advisory.pk},
+            "releases:vex": {"advisory_pk": self.advisory.pk},
+            "releases:end_hold": {"hold_pk": self.hold.pk},
+            "releases:end_freeze": {"freeze_pk": self.freeze.pk},
+            "releases:approve_policy": {"policy_pk": self.policy.pk},
+            "releases": {"pk": self.release.pk},
         }
         return found.get(name) or found.get(name.split(":")[0], {})
 

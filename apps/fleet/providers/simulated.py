@@ -13,7 +13,7 @@ order it again changes nothing, it has been tried.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zlib import crc32
@@ -32,6 +32,7 @@ from .base import (
     State,
     Target,
 )
+from .local.versions import natural
 
 # Each order as (instance, version, generation); what the order does not need is empty or 0.
 # `asked` looks at the faults and throws the dice; rows are then locked in order of id, so that two
@@ -124,6 +125,16 @@ _SYNTHETIC = {"synthetic": "true"}
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+Versions = Callable[[], Sequence[str]]
+_version_sources: list[Versions] = []
+
+
+def register_versions(source: Versions) -> None:
+    """Have the simulated world offer what `source` names as well: nothing has to be built or installed there."""
+    if source not in _version_sources:
+        _version_sources.append(source)
+
+
 class SimulatedProvider:
     """See the module. The `*_many` calls are the real ones here; a single call is a batch of one."""
 
@@ -196,12 +207,13 @@ class SimulatedProvider:
         )
 
     def versions(self) -> list[str]:
-        """Those that some simulated instance has; any other can be applied as well."""
+        """Those that some simulated instance has, and those that floors above know of; any other can be applied as well."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT DISTINCT version FROM fleet_simulatedinstance WHERE version <> '' ORDER BY version"
             )
-            return [version for (version,) in cursor.fetchall()]
+            found = {version for (version,) in cursor.fetchall()}
+        return sorted(found.union(*(source() for source in _version_sources)), key=natural)
 
     # --- changing, set-wise
 

@@ -1,0 +1,26 @@
+"""The actors of releases. Each message is a hint to look at the rows; old ones are dropped."""
+
+import dramatiq
+from django.db.utils import InterfaceError, OperationalError
+
+from . import driving, exposing, reminding
+
+AWAY = (OperationalError, InterfaceError)
+
+
+@dramatiq.actor(max_retries=0, max_age=5_000, queue_name="rollouts", throws=AWAY)
+def advance_rollouts() -> None:
+    """Drive the rollouts that have something to do."""
+    driving.advance_all(shift=2.0)
+
+
+@dramatiq.actor(max_retries=0, max_age=10_000, queue_name="rollouts", throws=AWAY)
+def watch_exposure() -> None:
+    """See who is exposed now, and who is no longer."""
+    exposing.watch_exposure()
+
+
+@dramatiq.actor(max_retries=0, max_age=60_000, queue_name="rollouts", throws=AWAY)
+def warn_before_deadlines() -> None:
+    """Tell of deadlines that are near while somebody is still exposed."""
+    reminding.warn_before_deadlines()

@@ -1,0 +1,162 @@
+"""Data fixes of releases and rules. What moves by services is shown: lives, rollouts, exposure."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
+
+from .models import (
+    Advisory,
+    AdvisoryMatch,
+    Artifact,
+    BlastPolicy,
+    Component,
+    Exposure,
+    Freeze,
+    Hold,
+    Release,
+    ReleaseComponent,
+    Rollout,
+    RolloutTarget,
+    VexStatement,
+    Wave,
+)
+
+
+class ProductAdmin(FixAdmin):
+    """Rows of the product: for who may fix data everywhere."""
+
+    on_everything = True
+
+
+class ShownAdmin(ReadOnlyAdmin):
+    """Rows that services and watches write, on everything."""
+
+    on_everything = True
+
+
+@admin.register(Release)
+class ReleaseAdmin(ProductAdmin):
+    list_display = ("version", "kind", "severity", "life", "life_since", "released_at")
+    list_filter = ("life", "kind")
+    search_fields = ("version",)
+    readonly_fields = ("life", "life_since", "released_at", "sbom_format", "sbom_sha256", "sbom_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A release that was announced stays: it can be withdrawn."""
+        return super().has_delete_permission(request, obj) and (obj is None or obj.life == "draft")
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(ProductAdmin):
+    list_display = ("name", "release", "sha256")
+    list_select_related = ("release",)
+    search_fields = ("name", "sha256")
+    autocomplete_fields = ("release",)
+
+
+@admin.register(Component)
+class ComponentAdmin(ShownAdmin):
+    list_display = ("package", "version")
+    search_fields = ("package",)
+
+
+@admin.register(ReleaseComponent)
+class ReleaseComponentAdmin(ShownAdmin):
+    list_display = ("release", "component")
+    list_select_related = ("release", "component")
+    search_fields = ("release__version",)
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    """Rollouts move by their own orders."""
+
+    list_display = ("id", "release", "state", "reason", "started_by", "started_at", "finished_at")
+    list_filter = ("state",)
+    list_select_related = ("release", "started_by")
+    search_fields = ("=id", "release__version", "reason")
+
+
+@admin.register(Wave)
+class WaveAdmin(ReadOnlyAdmin):
+    list_display = ("rollout", "number", "size", "state", "verdict")
+    list_select_related = ("rollout__release",)
+    search_fields = ("=rollout__id",)
+
+
+@admin.register(RolloutTarget)
+class RolloutTargetAdmin(ReadOnlyAdmin):
+    list_display = ("rollout", "instance", "wave", "state", "attempt", "why")
+    list_select_related = ("rollout__release", "instance")
+    list_filter = ("state",)
+    search_fields = ("=rollout__id", "instance__name")
+
+
+@admin.register(Advisory)
+class AdvisoryAdmin(ShownAdmin):
+    """Advisories come in as documents; a newer document is the way to change one."""
+
+    list_display = ("osv_id", "severity", "summary", "known_at", "deadline", "withdrawn")
+    list_filter = ("severity", "withdrawn")
+    search_fields = ("osv_id", "summary")
+
+
+@admin.register(AdvisoryMatch)
+class AdvisoryMatchAdmin(ShownAdmin):
+    list_display = ("advisory", "component", "fixed_in")
+    list_select_related = ("advisory", "component")
+    search_fields = ("advisory__osv_id", "component__package")
+
+
+@admin.register(VexStatement)
+class VexStatementAdmin(ProductAdmin):
+    list_display = ("advisory", "release", "justification", "reason", "stated_by")
+    list_select_related = ("advisory", "release", "stated_by")
+    search_fields = ("advisory__osv_id", "release__version")
+    autocomplete_fields = ("advisory", "release", "stated_by")
+
+
+@admin.register(Exposure)
+class ExposureAdmin(ReadOnlyAdmin):
+    list_display = ("advisory", "instance", "version", "since", "until")
+    list_select_related = ("advisory", "instance")
+    search_fields = ("advisory__osv_id", "instance__name")
+
+
+@admin.register(Hold)
+class HoldAdmin(FixAdmin):
+    """Whoever overrides a hold does it in two, on the rules' page."""
+
+    list_display = ("tenant", "version", "until", "reason", "set_by", "overridden_by")
+    list_select_related = ("tenant", "set_by", "overridden_by")
+    search_fields = ("tenant__name", "reason")
+    autocomplete_fields = ("tenant", "set_by")
+    readonly_fields = ("override_reason", "override_asked_by", "overridden_by")
+
+
+@admin.register(Freeze)
+class FreezeAdmin(FixAdmin):
+    list_display = ("name", "account", "starts_at", "ends_at", "lets_security_through")
+    list_select_related = ("account",)
+    search_fields = ("name",)
+    autocomplete_fields = ("account",)
+
+
+@admin.register(BlastPolicy)
+class BlastPolicyAdmin(ShownAdmin):
+    """A limit is set on the rules' page, where raising it takes two; here is no second way."""
+
+    list_display = (
+        "scope",
+        "label",
+        "max_count",
+        "max_percent",
+        "wanted_count",
+        "wanted_percent",
+        "wanted_by",
+    )
+    list_select_related = ("wanted_by",)
+    search_fields = ("label",)

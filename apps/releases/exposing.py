@@ -1,0 +1,161 @@
+"""What changes exposure: advisories that come in, statements that somebody is not affected, and the watch over who is."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.access.services import system_actor
+from apps.core.choices import Tone
+from apps.core.context import acting
+from apps.core.events import event, record
+from apps.operations.services import Refused
+
+from .choices import CLOCK_HOURS, Severity, VexWhy
+from .matching import match_advisory
+from .models import Advisory, Release, VexStatement
+from .osv import Advice, read_osv
+from .services import given_reason, require_everywhere
+
+#: Who is exposed now: instances that run a release with a component that an advisory matches, unless a statement
+#: says that it is not affected.
+EXPOSED = """
+SELECT DISTINCT m.advisory_id, i.id AS instance_id, i.version
+  FROM releases_advisorymatch m
+  JOIN releases_advisory a ON a.id = m.advisory_id AND NOT a.withdrawn
+  JOIN releases_releasecomponent rc ON rc.component_id = m.component_id
+  JOIN releases_release r ON r.id = rc.release_id
+  JOIN fleet_instance i ON i.version = r.version
+ WHERE NOT EXISTS (SELECT 1 FROM releases_vexstatement v
+                    WHERE v.advisory_id = m.advisory_id AND (v.release_id IS NULL OR v.release_id = r.id))
+"""
+OPEN = f"""
+INSERT INTO releases_exposure (advisory_id, instance_id, version, since)
+SELECT x.advisory_id, x.instance_id, x.version, now() FROM ({EXPOSED}) x
+ON CONFLICT DO NOTHING RETURNING advisory_id, instance_id
+"""  # noqa: S608 - constants of this module
+CLOSE = f"""
+UPDATE releases_exposure e SET until = now()
+ WHERE e.until IS NULL
+   AND NOT EXISTS (SELECT 1 FROM ({EXPOSED}) x WHERE x.advisory_id = e.advisory_id AND x.instance_id = e.instance_id)
+RETURNING e.advisory_id, e.instance_id
+"""  # noqa: S608 - constants of this module
+#: One watch at a time: the lock's number is this app's own.
+LOCK = 7_320_011
+
+
+def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
+    """Take in an OSV document, or a newer state of one that is known; matches and exposure follow at once.
+
+    The clock runs from when it came in first. Raises BadDocument, Refused; then nothing was changed.
+    """
+    require_everywhere(actor, Permission.MANAGE_RELEASES)
+    advice = read_osv(raw)
+    with transaction.atomic(durable=True), acting(actor, reason=f"imports {advice.osv_id}"):
+        advisory = _store(advice)
+        match_advisory(advisory)
+        opened = _watch(tell=False)
+        mine = sum(advisory_id == advisory.pk for advisory_id, _ in opened)
+        tone = Tone.BAD if mine else Tone.PLAIN
+        record(
+            [
+                event(
+                    "advisory.known",
+                    f"{advisory} is known: {mine:,} instances exposed",
+                    why=advisory.summary,
+                    tone=tone,
+                )
+            ]
+        )
+    return advisory
+
+
+def _store(advice: Advice) -> Advisory:
+    known = Advisory.objects.select_for_update().filter(osv_id=advice.osv_id).first()
+    advisory = known or Advisory(osv_id=advice.osv_id, known_at=timezone.now())
+    for name in ("summary", "details", "severity", "score", "published_at", "modified", "affected"):
+        setattr(advisory, name, getattr(advice, name))
+    advisory.aliases, advisory.withdrawn = list(advice.aliases), advice.is_withdrawn
+    advisory.deadline = deadline_of(advisory.known_at, advice.severity)
+    advisory.full_clean()
+    advisory.save()
+    return advisory
+
+
+def deadline_of(known_at: datetime, severity: str) -> datetime:
+    """When nobody may be exposed any more."""
+    return known_at + timedelta(hours=CLOCK_HOURS[Severity(severity)])
+
+
+def state_not_affected(
+    advisory: Advisory, *, release: Release | None, justification: str, reason: str, actor: Any
+) -> VexStatement:
+    """Say that a release (or every one) is not affected, and why; its instances are no longer counted as exposed."""
+    require_everywhere(actor, Permission.MANAGE_RELEASES)
+    reason = given_reason(reason)
+    if justification not in VexWhy.values:
+        raise Refused(f"There is no justification “{justification}”.")
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        if VexStatement.objects.filter(advisory=advisory, release=release).exists():
+            raise Refused("There is a statement on that already.")
+        made = VexStatement.objects.create(
+            advisory=advisory, release=release, justification=justification, reason=reason, stated_by=actor
+        )
+        words = f"{advisory} does not affect {release or 'any release'}"
+        record(
+            [
+                event(
+                    "advisory.not_affected",
+                    words,
+                    why=f"{VexWhy(justification).label}: {reason}",
+                    tone=Tone.OK,
+                )
+            ]
+        )
+        _watch(tell=False)
+    return made
+
+
+def watch_exposure() -> tuple[int, int]:
+    """Open and close exposures as instances change what they run; gives how many of each.
+
+    A second watch while one runs does nothing. Two statements, however large the fleet.
+    """
+    with transaction.atomic(), acting(system_actor("exposure"), reason="looks at what runs"):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+            if not cursor.fetchone()[0]:
+                return 0, 0
+        closed = _close(tell=True)
+        return len(_open()), closed
+
+
+def _watch(*, tell: bool) -> list[tuple[int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    _close(tell=tell)
+    return _open()
+
+
+def _open() -> list[tuple[int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN)
+        return list(cursor.fetchall())
+
+
+def _close(*, tell: bool) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(CLOSE)
+        closed = cursor.fetchall()
+    advisories = {advisory_id for advisory_id, _ in closed}
+    if tell and advisories:
+        over = Advisory.objects.filter(pk__in=advisories).exclude(exposures__until__isnull=True)
+        record(
+            [
+                event("advisory.over", f"Nobody is exposed to {advisory} any more", tone=Tone.OK)
+                for advisory in over
+            ]
+        )
+    return len(closed)

@@ -1,0 +1,194 @@
+"""Forms of releases, rollouts and rules."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils import timezone
+
+from apps.access.scoping import visible
+from apps.accounts.models import Account
+from apps.fleet.models import Cell
+from apps.operations.services import MIN_REASON
+from apps.tenants.models import Tenant
+
+from .choices import UNDEPLOYABLE, PolicyScope, VexWhy
+from .models import Freeze, Release, Rollout
+
+WHY = {"required": "Say why, in a few words.", "min_length": "Say why, in a few words."}
+
+
+def reason_field(label: str = "Why") -> forms.CharField:
+    """The reason that stands in the audit trail."""
+    return forms.CharField(
+        label=label, max_length=500, min_length=MIN_REASON, error_messages=WHY,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )  # fmt: skip
+
+
+class UploadForm(forms.Form):
+    """A document of at most RELEASE_UPLOAD_MAX_BYTES."""
+
+    document = forms.FileField(
+        label="JSON file", widget=forms.FileInput(attrs={"accept": ".json,application/json"})
+    )
+
+    def clean_document(self) -> bytes:
+        """The bytes; a file that is too large is not read."""
+        upload: Any = self.cleaned_data["document"]
+        most: int = settings.RELEASE_UPLOAD_MAX_BYTES
+        if (upload.size or 0) > most:
+            raise forms.ValidationError(
+                f"The file has {(upload.size or 0) / 1e6:,.1f} MB; {most / 1e6:,.1f} MB are the most."
+            )
+        raw: bytes = upload.read()
+        return raw
+
+
+class ReleaseForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A release, as it is drafted."""
+
+    cves = forms.CharField(label="CVEs it mends", required=False, help_text="separated by blanks or commas")
+
+    class Meta:
+        model = Release
+        fields = ("version", "kind", "severity", "cves", "notes")
+        widgets = {"notes": forms.Textarea(attrs={"rows": 5})}
+
+    def clean_cves(self) -> list[str]:
+        return list(dict.fromkeys(self.cleaned_data["cves"].upper().replace(",", " ").split()))
+
+
+class ArtifactForm(forms.Form):
+    """An artifact by its digest."""
+
+    name = forms.CharField(max_length=200)
+    sha256 = forms.CharField(label="SHA-256", max_length=64)
+    signature = forms.CharField(
+        required=False, max_length=100, help_text="Ed25519 over the digest, in base64"
+    )
+
+
+class ReasonForm(forms.Form):
+    """Why."""
+
+    reason = reason_field()
+
+
+class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What a rollout shall bring where, and how carefully."""
+
+    class Meta:
+        model = Rollout
+        fields = (
+            "release", "query", "canary", "growth", "concurrency", "bake_seconds", "gate", "min_requests", "on_fail", "reason",
+        )  # fmt: skip
+        labels = {
+            "query": "Instances", "bake_seconds": "Bake time (s)", "gate": "The gate looks at", "reason": "Why",
+            "min_requests": "Requests each side needs", "on_fail": "When a gate fails", "growth": "Growth",
+        }  # fmt: skip
+        help_texts = {
+            "query": "the filter of the list of instances, as its address says it: cell=eu-west-1a&version=4.12.3. Empty: all you may roll out to",
+            "canary": "size of the first wave: 2, or 5%",
+        }
+        widgets = {"reason": forms.TextInput(attrs={"autocomplete": "off"})}
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        release: Any = self.fields["release"]
+        release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
+        release.empty_label = "choose…"
+
+
+class VexForm(forms.Form):
+    """Why a release is not affected."""
+
+    release = forms.ModelChoiceField(Release.objects.none(), required=False, empty_label="every release")
+    justification = forms.ChoiceField(choices=VexWhy.choices)
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        release: Any = self.fields["release"]
+        release.queryset = visible(user, Release).order_by("-pk")
+
+
+class HoldForm(forms.Form):
+    """A hold or a pin of a tenant."""
+
+    tenant = forms.CharField(help_text="its key", max_length=63)
+    version = forms.CharField(
+        label="Pinned to", required=False, max_length=40, help_text="empty: no rollout at all"
+    )
+    until = forms.DateTimeField(widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_tenant(self) -> Tenant:
+        found = visible(self.user, Tenant).filter(key=self.cleaned_data["tenant"].strip()).first()
+        if found is None:
+            raise forms.ValidationError("There is no such tenant that you can see.")
+        return found
+
+
+class FreezeForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A time without rollouts."""
+
+    class Meta:
+        model = Freeze
+        fields = ("name", "account", "starts_at", "ends_at", "lets_security_through", "reason")
+        labels = {
+            "starts_at": "From",
+            "ends_at": "To",
+            "lets_security_through": "Security releases pass",
+            "reason": "Why",
+        }
+        widgets = {
+            "starts_at": forms.DateTimeInput(attrs={"type": "datetime-local"}),
+            "ends_at": forms.DateTimeInput(attrs={"type": "datetime-local"}),
+            "reason": forms.TextInput(attrs={"autocomplete": "off"}),
+        }
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        account: Any = self.fields["account"]
+        account.queryset, account.empty_label = visible(user, Account).order_by("name"), "everywhere"
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        ends = cleaned.get("ends_at")
+        if ends and ends <= timezone.now():
+            self.add_error("ends_at", "It would have ended already.")
+        return cleaned
+
+
+class PolicyForm(forms.Form):
+    """A limit of the blast radius."""
+
+    scope = forms.ChoiceField(choices=PolicyScope.choices)
+    name = forms.CharField(required=False, max_length=120, help_text="of the account or cell")
+    max_count = forms.IntegerField(label="At most", required=False, min_value=1, help_text="instances")
+    max_percent = forms.IntegerField(
+        label="or", required=False, min_value=1, max_value=100, help_text="per cent"
+    )
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean(self) -> dict[str, Any]:
+        """Find the account or cell by its name."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned["object_id"] = 0
+        if (scope := cleaned.get("scope")) in (PolicyScope.ACCOUNT, PolicyScope.CELL):
+            model: Any = Account if scope == PolicyScope.ACCOUNT else Cell
+            found = visible(self.user, model).filter(name=cleaned.get("name", "").strip()).first()
+            if found is None:
+                self.add_error("name", f"There is no such {scope} that you can see.")
+            else:
+                cleaned["object_id"] = found.pk
+        return cleaned

@@ -1,0 +1,57 @@
+"""Which components an advisory speaks of. Versions are compared here, once; pages join rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .models import Advisory, AdvisoryMatch, Component
+from .osv import fixed_in, is_affected
+
+Row = tuple[int, str, str]
+
+
+def match_advisory(advisory: Advisory) -> int:
+    """Compute an advisory's matches anew; gives how many. Three statements, whatever its size."""
+    packages = {entry["package"] for entry in advisory.affected}
+    rows = Component.objects.filter(package__in=packages).order_by().values_list("pk", "package", "version")
+    found = matches_of(advisory.pk, advisory.affected, [] if advisory.withdrawn else list(rows))
+    AdvisoryMatch.objects.filter(advisory=advisory).delete()
+    AdvisoryMatch.objects.bulk_create(found, batch_size=5_000)
+    return len(found)
+
+
+def match_components(component_ids: Sequence[int]) -> int:
+    """Match components with every advisory that names their package; what was matched before stays."""
+    rows = list(
+        Component.objects.filter(pk__in=component_ids).order_by().values_list("pk", "package", "version")
+    )
+    packages = {package for _, package, _ in rows}
+    found: list[AdvisoryMatch] = []
+    for pk, affected in Advisory.objects.filter(withdrawn=False).order_by().values_list("pk", "affected"):
+        if any(entry["package"] in packages for entry in affected):
+            found += matches_of(pk, affected, rows)
+    AdvisoryMatch.objects.bulk_create(found, ignore_conflicts=True, batch_size=5_000)
+    return len(found)
+
+
+def matches_of(
+    advisory_id: int, affected: Iterable[Mapping[str, Any]], rows: Iterable[Row]
+) -> list[AdvisoryMatch]:
+    """Match rows, not yet written, of one advisory with components given as (id, package, version)."""
+    entries: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in affected:
+        entries.setdefault(entry["package"], []).append(entry)
+    found = []
+    for pk, package, version in rows:
+        hit = next((entry for entry in entries.get(package, ()) if is_affected(entry, version)), None)
+        if hit is not None:
+            found.append(
+                AdvisoryMatch(advisory_id=advisory_id, component_id=pk, fixed_in=_fixed(hit, version))
+            )
+    return found
+
+
+def _fixed(entry: Mapping[str, Any], version: str) -> str:
+    try:
+        return fixed_in(entry, version)[:120]
+    except ValueError:
+        return ""

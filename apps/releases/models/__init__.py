@@ -1,0 +1,23 @@
+"""Releases and what is in them; rollouts; exposure; the rules that rollouts keep."""
+
+from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
+from .releases import Artifact, Component, Release, ReleaseComponent
+from .rollouts import Rollout, RolloutTarget, Wave
+from .rules import BlastPolicy, Freeze, Hold
+
+__all__ = [
+    "Advisory",
+    "AdvisoryMatch",
+    "Artifact",
+    "BlastPolicy",
+    "Component",
+    "Exposure",
+    "Freeze",
+    "Hold",
+    "Release",
+    "ReleaseComponent",
+    "Rollout",
+    "RolloutTarget",
+    "VexStatement",
+    "Wave",
+]

@@ -1,0 +1,155 @@
+"""What a rollout would touch: its set, its waves, and what could break at worst. Changes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Q, Sum
+from django.http import QueryDict
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.access.scoping import visible
+from apps.fleet.models import Instance, Placement
+from apps.operations import selections
+from apps.operations.services import MAX_TARGETS, Refused
+from apps.tenants.models import Subscription
+
+from .choices import RolloutState, TargetState
+from .models import Release, RolloutTarget
+from .waves import Candidate, plan_waves
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """What fails at worst when everything that is changed at once breaks. Revenue a month, by currency."""
+
+    instances: int = 0
+    tenants: int = 0
+    revenue: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPlan:
+    """Waves of ids, the version each instance comes from, and who was left out and why."""
+
+    waves: list[list[int]]
+    from_versions: Mapping[int, str]
+    left_out: Mapping[str, int]
+    worst: Worst
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.waves))
+
+
+def plan_rollout(
+    *, release: Release, query: str, canary: str, growth: int, concurrency: int, actor: Any
+) -> RolloutPlan:
+    """The plan for what `query` selects, of those instances that `actor` may roll out to.
+
+    Raises Refused for a bad filter, for none left, or for too many. Queries do not grow with the instances.
+    """
+    rows, left_out = _candidates(release, query, actor)
+    if not rows:
+        said = "; ".join(f"{number:,} {why}" for why, number in left_out.items())
+        raise Refused(
+            "There is no instance to roll out to" + (f": {said}." if said else "; the filter selects none.")
+        )
+    if len(rows) > MAX_TARGETS:
+        raise Refused(
+            f"{len(rows):,} instances are more than the {MAX_TARGETS:,} of one rollout; narrow the filter."
+        )
+    tenants = tenants_of(rows)
+    revenue = revenue_of({tenant for served in tenants.values() for tenant in served})
+    cheapest = sorted(rows, key=lambda pk: (_worth(tenants.get(pk, ()), revenue), pk))
+    waves = plan_waves(
+        [Candidate(pk, frozenset(tenants.get(pk, ()))) for pk in cheapest], canary=canary, growth=growth
+    )
+    at_once = min(concurrency, max(map(len, waves)))
+    return RolloutPlan(waves, rows, left_out, worst_of(cheapest, tenants, revenue, at_once=at_once))
+
+
+def _candidates(release: Release, query: str, actor: Any) -> tuple[dict[int, str], dict[str, int]]:
+    """Version by id of those that take part, and how many do not, by reason."""
+    try:
+        chosen = selections.select("instance", actor, QueryDict(query))
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    seen = dict(
+        Instance.objects.filter(pk__in=chosen.order_by().values("pk"))
+        .order_by()
+        .values_list("pk", "wanted_version")
+    )
+    may = visible(actor, Instance.objects.filter(pk__in=seen), Permission.ROLL_OUT)
+    may = visible(actor, may, Permission.DEPLOY)
+    allowed = set(may.values_list("pk", flat=True))
+    elsewhere = set(
+        RolloutTarget.objects.filter(
+            instance_id__in=seen,
+            state__in=[TargetState.WAITING, TargetState.CHANGING],
+            rollout__state__in=[RolloutState.RUNNING, RolloutState.PAUSED],
+        ).values_list("instance_id", flat=True)
+    )
+    left_out: dict[str, int] = {}
+    rows: dict[int, str] = {}
+    for pk, version in seen.items():
+        why = (
+            "where you may not roll out" if pk not in allowed
+            else f"on {release.version} already" if version == release.version
+            else "in a rollout that runs" if pk in elsewhere
+            else ""
+        )  # fmt: skip
+        if why:
+            left_out[why] = left_out.get(why, 0) + 1
+        else:
+            rows[pk] = version
+    return rows, left_out
+
+
+def tenants_of(instance_ids: Sequence[int] | Mapping[int, Any]) -> dict[int, list[int]]:
+    """The tenants on each instance, by instance id."""
+    found: dict[int, list[int]] = {}
+    rows = Placement.objects.filter(instance_id__in=list(instance_ids)).order_by()
+    for instance_id, tenant_id in rows.values_list("instance_id", "tenant_id"):
+        found.setdefault(instance_id, []).append(tenant_id)
+    return found
+
+
+def revenue_of(tenant_ids: set[int]) -> dict[int, dict[str, Decimal]]:
+    """Monthly price of each tenant's open subscriptions, by currency."""
+    today = timezone.localdate()
+    rows = (
+        Subscription.objects.filter(tenant_id__in=tenant_ids, starts_on__lte=today)
+        .filter(Q(ends_on__isnull=True) | Q(ends_on__gte=today))
+        .order_by()
+        .values_list("tenant_id", "currency")
+        .annotate(price=Sum("monthly_price"))
+    )
+    found: dict[int, dict[str, Decimal]] = {}
+    for tenant_id, currency, price in rows:
+        found.setdefault(tenant_id, {})[currency] = price
+    return found
+
+
+def _worth(tenants: Sequence[int], revenue: Mapping[int, Mapping[str, Decimal]]) -> Decimal:
+    """For the order alone: who pays least comes first, currencies taken as equal."""
+    return sum((price for tenant in tenants for price in revenue.get(tenant, {}).values()), Decimal(0))
+
+
+def worst_of(
+    ids: Sequence[int],
+    tenants: Mapping[int, Sequence[int]],
+    revenue: Mapping[int, Mapping[str, Decimal]],
+    *,
+    at_once: int,
+) -> Worst:
+    """What breaks when the `at_once` dearest of these instances break together."""
+    dearest = sorted(ids, key=lambda pk: _worth(tenants.get(pk, ()), revenue))[-at_once:] if at_once else []
+    served = {tenant for pk in dearest for tenant in tenants.get(pk, ())}
+    total: dict[str, Decimal] = {}
+    for tenant in served:
+        for currency, price in revenue.get(tenant, {}).items():
+            total[currency] = total.get(currency, Decimal(0)) + price
+    return Worst(len(dearest), len(served), total)

@@ -1,0 +1,263 @@
+"""Advisories: the list, one of them with its clock, burn-down, blockers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, QuerySet
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.access.scoping import holds, scopes_of, visible
+from apps.core.enriching import EnrichedQuerySet
+from apps.fleet.choices import WRONG
+from apps.fleet.models import Placement
+from apps.tenants.models import Tenant
+
+from ..choices import UNDEPLOYABLE, Life, RolloutState, TargetState
+from ..models import Advisory, Component, Exposure, Release, Rollout, RolloutTarget, VexStatement
+from ..standing import held_instances
+
+#: Exposed instances that are told singly.
+LINES = 100
+#: The pace by which the end is projected is that of so much time before now.
+PACE = timedelta(hours=1)
+
+
+def listed_advisories(user: Any) -> QuerySet[Advisory]:
+    """The advisories; each fetched row has `exposed` and `safe`: visible instances that are, and that no longer are."""
+    rows: EnrichedQuerySet[Advisory] = EnrichedQuerySet(Advisory)
+
+    def enrich(user: Any, found: Sequence[Any]) -> None:
+        seen = visible(user, Exposure).filter(advisory__in=[a.pk for a in found]).order_by()
+        count = Count("instance_id", distinct=True)
+        exposed = dict(seen.filter(until__isnull=True).values_list("advisory_id").annotate(number=count))
+        ever = dict(seen.values_list("advisory_id").annotate(number=count))
+        for advisory in found:
+            advisory.exposed = exposed.get(advisory.pk, 0)
+            advisory.safe = ever.get(advisory.pk, 0) - advisory.exposed
+
+    return visible(user, rows.defer("details", "affected").enriched_by(partial(enrich, user)))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An instance that is exposed, for whom it works, and what blocks its way to safety."""
+
+    exposure: Exposure
+    tenants: Sequence[str]
+    more_tenants: int
+    blocker: str
+    rollout_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The security clock: how many are exposed, how fast it falls, when it ends at that pace."""
+
+    known_at: datetime
+    deadline: datetime
+    exposed: int
+    safe: int
+    ended_at: datetime | None
+    projected: datetime | None
+
+    @property
+    def total(self) -> int:
+        return self.exposed + self.safe
+
+    @property
+    def is_missed(self) -> bool:
+        return (self.ended_at or timezone.now()) > self.deadline and self.total > 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the projected end lies behind the deadline, or there is none."""
+        return self.exposed > 0 and (self.projected is None or self.projected > self.deadline)
+
+    @property
+    def left(self) -> timedelta:
+        return max(timedelta(0), self.deadline - timezone.now())
+
+    @property
+    def tone(self) -> str:
+        if not self.exposed:
+            return "ok"
+        return "bad" if self.is_missed else "warn" if self.is_late else "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisoryPage:
+    """All that the page of one advisory shows."""
+
+    advisory: Advisory
+    clock: Clock
+    chart: dict[str, Any]
+    lines: list[Line]
+    more: int
+    tenant_count: int
+    components: list[Component]
+    affected: list[Release]
+    fixes: list[tuple[Release, str]]
+    statements: list[VexStatement]
+    rollouts: list[Rollout]
+    may_manage: bool
+
+
+def advisory_page(user: Any, pk: int) -> AdvisoryPage:
+    """One advisory, with what of the fleet the reader sees; 404 for one that is not there."""
+    advisory = get_object_or_404(visible(user, Advisory), pk=pk)
+    seen = visible(user, Exposure).filter(advisory=advisory)
+    spans = list(seen.order_by("since").values_list("instance_id", "since", "until"))
+    now_open = {instance_id for instance_id, _, until in spans if until is None}
+    clock = clock_of(advisory, spans)
+    placed = visible(user, Placement).filter(instance_id__in=now_open).order_by()
+    statements = list(advisory.vex.select_related("release", "stated_by"))
+    affected = list(
+        Release.objects.filter(contents__component__matches__advisory=advisory).defer("notes").distinct()
+    )
+    lines = _lines(user, seen)
+    return AdvisoryPage(
+        advisory=advisory,
+        clock=clock,
+        chart=burn_down(advisory, spans),
+        lines=lines,
+        more=max(0, len(now_open) - len(lines)),
+        tenant_count=placed.values("tenant_id").distinct().count(),
+        components=list(
+            Component.objects.filter(matches__advisory=advisory).order_by("package", "version")[:20]
+        ),
+        affected=affected,
+        fixes=_fixes(user, advisory, affected, statements),
+        statements=statements,
+        rollouts=list(visible(user, Rollout).filter(advisory=advisory).select_related("release")[:10]),
+        may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
+    )
+
+
+Span = tuple[int, datetime, datetime | None]
+
+
+def clock_of(advisory: Advisory, spans: Sequence[Span]) -> Clock:
+    """The clock from the times in which instances were exposed; the projection goes by the pace of the last hour."""
+    now = timezone.now()
+    exposed = {pk for pk, _, until in spans if until is None}
+    safe = {pk for pk, _, _ in spans} - exposed
+    ends = [until for _, _, until in spans if until is not None]
+    recent = sum(end > now - PACE for end in ends)
+    started = max(
+        now - PACE, min((end for end in ends if end > now - PACE), default=now) - timedelta(minutes=1)
+    )
+    pace = recent / max(60.0, (now - started).total_seconds())
+    projected = now + timedelta(seconds=len(exposed) / pace) if exposed and pace else None
+    return Clock(
+        advisory.known_at, advisory.deadline, len(exposed), len(safe),
+        max(ends) if ends and not exposed else None, projected,
+    )  # fmt: skip
+
+
+def burn_down(advisory: Advisory, spans: Sequence[Span]) -> dict[str, Any]:
+    """The number of exposed instances over time, as the chart wants it; a step has two points."""
+    steps = sorted(
+        [(since, 1) for _, since, _ in spans] + [(until, -1) for _, _, until in spans if until is not None]
+    )
+    points: list[list[float]] = []
+    level = 0
+    for at, change in steps:
+        second = at.timestamp()
+        if points and points[-1][0] == second:
+            level += change
+            points[-1][1] = level
+            continue
+        if points:
+            points.append([second - 0.001, level])
+        level += change
+        points.append([second, level])
+    if points:
+        points.append([max(points[-1][0] + 1, timezone.now().timestamp()), level])
+    return {
+        "series": [{"label": "Exposed", "unit": "", "points": points}],
+        "marks": [{"t": advisory.deadline.timestamp(), "label": "Deadline"}]
+        if timezone.now() > advisory.deadline
+        else [],
+    }
+
+
+def _lines(user: Any, seen: QuerySet[Exposure]) -> list[Line]:
+    rows = list(seen.filter(until__isnull=True).select_related("instance").order_by("since", "pk")[:LINES])
+    ids = [row.instance_id for row in rows]
+    names: dict[int, list[str]] = {}
+    placed = (
+        visible(user, Placement)
+        .filter(instance_id__in=ids, tenant__in=visible(user, Tenant))
+        .order_by("tenant__name")
+    )
+    for instance_id, name in placed.values_list("instance_id", "tenant__name"):
+        names.setdefault(instance_id, []).append(name)
+    held = held_instances(ids, "")
+    moves = {
+        target.instance_id: target
+        for target in visible(user, RolloutTarget)
+        .filter(instance_id__in=ids)
+        .exclude(rollout__state=RolloutState.CANCELLED)
+        .select_related("rollout")
+        .order_by("rollout_id")
+    }
+    return [
+        Line(
+            row, names.get(row.instance_id, [])[:2], max(0, len(names.get(row.instance_id, [])) - 2),
+            _blocker(row, held, moves.get(row.instance_id)),
+            moves[row.instance_id].rollout_id if row.instance_id in moves else None,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _blocker(row: Exposure, held: dict[int, str], move: RolloutTarget | None) -> str:
+    """What stands between an instance and safety, in words; empty: nothing but that nobody has begun."""
+    if why := held.get(row.instance_id):
+        return why
+    if row.instance.locked_reason:
+        return f"locked: {row.instance.locked_reason}"
+    if move is not None and move.state in (
+        TargetState.FAILED,
+        TargetState.STAYED,
+        TargetState.HELD,
+        TargetState.SKIPPED,
+    ):
+        return f"{move.get_state_display().lower()} in rollout #{move.rollout_id}: {move.why}"
+    if row.instance.health in WRONG:
+        return f"it is {row.instance.get_health_display().lower()}: {row.instance.health_detail}".rstrip(": ")
+    if move is not None and move.rollout.state in (RolloutState.RUNNING, RolloutState.PAUSED):
+        return f"rollout #{move.rollout_id} {move.rollout.get_state_display().lower()}, wave {move.wave}"
+    return ""
+
+
+def _fixes(
+    user: Any, advisory: Advisory, affected: Sequence[Release], statements: Sequence[VexStatement]
+) -> list[tuple[Release, str]]:
+    """Releases with an SBOM that the advisory does not match, best first, with where to prepare a rollout to each."""
+    if any(statement.release_id is None for statement in statements):
+        return []
+    not_affected = {statement.release_id for statement in statements}
+    bad = {release.pk for release in affected} - not_affected
+    rows = (
+        visible(user, Release)
+        .exclude(pk__in=bad)
+        .exclude(life__in=UNDEPLOYABLE)
+        .exclude(sbom_at__isnull=True)
+    )
+    found = sorted(
+        rows.defer("notes"), key=lambda r: (r.life != Life.PREFERRED, r.life == Life.DEPRECATED, -r.pk)
+    )
+    may = holds(user, Permission.ROLL_OUT)
+    url = reverse("releases:new_rollout")
+    return [
+        (r, f"{url}?{urlencode({'release': r.pk, 'advisory': advisory.pk})}" if may else "")
+        for r in found[:5]
+    ]

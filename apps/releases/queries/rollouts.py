@@ -1,0 +1,261 @@
+"""Rollouts: the list, one of them live, its report."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db.models import Count, QuerySet
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from apps.access.scoping import visible
+from apps.core.enriching import EnrichedQuerySet
+from apps.fleet.choices import WRONG
+from apps.fleet.models import Placement
+from apps.operations.models import Operation
+
+from ..choices import TOUCHED, UNENDED, RolloutState, TargetState, WaveState
+from ..models import Rollout, RolloutTarget, Wave
+from ..planning import Worst, revenue_of, tenants_of, worst_of
+from ..rollouts import LABELS, orders_for
+from ..standing import frozen_until, held_instances
+
+#: One square for each instance up to so many in sight; past that, bars.
+SQUARES = 2_000
+#: Instances that are told singly: what failed, what waits for something.
+EXCEPTIONS = 50
+#: Target state → the state by which pages draw it, in the order of bars.
+DRAWN = {
+    TargetState.DONE: "done", TargetState.RETURNED: "returned", TargetState.CHANGING: "changing",
+    TargetState.RETURNING: "returning", TargetState.FAILED: "failed", TargetState.STAYED: "stayed",
+    TargetState.HELD: "held", TargetState.SKIPPED: "skipped", TargetState.WAITING: "waiting",
+}  # fmt: skip
+
+
+def listed_rollouts(user: Any) -> QuerySet[Rollout]:
+    """The rollouts a reader sees; each fetched row has `counts`: its visible instances by state."""
+    rows: EnrichedQuerySet[Rollout] = EnrichedQuerySet(Rollout)
+
+    def enrich(user: Any, found: Sequence[Any]) -> None:
+        counts: dict[int, dict[str, int]] = {}
+        targets = visible(user, RolloutTarget).filter(rollout__in=[r.pk for r in found]).order_by()
+        for pk, state, number in targets.values_list("rollout_id", "state").annotate(number=Count("pk")):
+            counts.setdefault(pk, {})[state] = number
+        for rollout in found:
+            rollout.counts = counts.get(rollout.pk, {})
+
+    return visible(user, rows.select_related("release", "started_by").enriched_by(partial(enrich, user)))
+
+
+class Dot(NamedTuple):
+    """One instance of a wave."""
+
+    id: int
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRow:
+    """A wave as the page draws it: squares, or a bar of counts; only of what the reader sees."""
+
+    wave: Wave
+    dots: Sequence[Dot]
+    shares: Sequence[tuple[str, str, int]]
+    total: int
+    is_current: bool
+
+    @property
+    def number(self) -> int:
+        return self.wave.number
+
+    @property
+    def done(self) -> int:
+        return sum(number for state, _, number in self.shares if state in ("done", "returned"))
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPage:
+    """All that the live page of a rollout shows."""
+
+    rollout: Rollout
+    waves: list[WaveRow]
+    counts: Mapping[str, int]
+    total: int
+    exceptions: list[RolloutTarget]
+    orders: list[tuple[str, str]]
+    worst: Worst
+    squares: bool
+    held: list[str]
+    frozen: list[str]
+    newcomers: int
+    operations: Mapping[int, str]
+
+    @property
+    def is_live(self) -> bool:
+        return self.rollout.state in UNENDED or bool(self.counts.get(TargetState.CHANGING))
+
+    @property
+    def done(self) -> int:
+        return self.counts.get(TargetState.DONE, 0)
+
+    @property
+    def shares(self) -> list[tuple[str, str, int]]:
+        return shares_of(self.counts)
+
+
+def shares_of(counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """(drawn state, word, number) of what there is."""
+    return [
+        (drawn, TargetState(state).label.lower(), counts[state])
+        for state, drawn in DRAWN.items()
+        if counts.get(state)
+    ]
+
+
+def rollout_page(user: Any, pk: int) -> RolloutPage:
+    """One rollout, as much of it as the reader sees; 404 for one they see nothing of."""
+    rows = Rollout.objects.select_related("release", "started_by", "advisory")
+    rollout = get_object_or_404(visible(user, rows), pk=pk)
+    targets = visible(user, RolloutTarget).filter(rollout=rollout)
+    by_wave: dict[int, Counter[str]] = {}
+    for wave, state, number in targets.order_by().values_list("wave", "state").annotate(number=Count("pk")):
+        by_wave.setdefault(wave, Counter())[state] = number
+    counts: Counter[str] = sum(by_wave.values(), Counter())
+    total = counts.total()
+    squares = total <= SQUARES
+    dots = _dots(targets) if squares else {}
+    waves = list(rollout.waves.select_related("passed_by"))
+    current = (
+        next((w.number for w in waves if w.state != WaveState.PASSED), 0)
+        if rollout.state != RolloutState.DRAFT
+        else 0
+    )
+    is_draft = rollout.state == RolloutState.DRAFT
+    exceptions = _exceptions(targets)
+    return RolloutPage(
+        rollout=rollout,
+        waves=[
+            WaveRow(
+                w,
+                dots.get(w.number, ()),
+                shares_of(by_wave.get(w.number, {})),
+                by_wave.get(w.number, Counter()).total(),
+                w.number == current,
+            )
+            for w in waves
+        ],
+        counts=counts,
+        total=total,
+        exceptions=exceptions,
+        orders=[(name, LABELS[name]) for name in orders_for(rollout, user)],
+        worst=_worst(rollout, targets) if is_draft else Worst(),
+        squares=squares,
+        held=_held(rollout, targets) if is_draft else [],
+        frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
+        newcomers=0,
+        operations=_operations(user, exceptions),
+    )
+
+
+def _dots(targets: QuerySet[RolloutTarget]) -> dict[int, list[Dot]]:
+    found: dict[int, list[Dot]] = {}
+    rows = targets.order_by("wave", "position").values_list(
+        "wave", "instance_id", "instance__name", "state", "instance__health"
+    )
+    for wave, pk, name, state, health in rows:
+        shown = (
+            health
+            if state in TOUCHED and state == TargetState.DONE and health in WRONG
+            else DRAWN[TargetState(state)]
+        )
+        found.setdefault(wave, []).append(Dot(pk, name, shown))
+    return found
+
+
+def _exceptions(targets: QuerySet[RolloutTarget]) -> list[RolloutTarget]:
+    """What a person may have to look at: failed, held, skipped, or refused for a reason."""
+    odd = [TargetState.FAILED, TargetState.HELD, TargetState.SKIPPED, TargetState.STAYED]
+    rows = targets.filter(state__in=odd) | targets.filter(state=TargetState.WAITING).exclude(why="")
+    return list(rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS])
+
+
+def _operations(user: Any, exceptions: Sequence[RolloutTarget]) -> dict[int, str]:
+    """Addresses of the operations behind the exceptions, by target, where the reader sees them."""
+    ids = {t.pk: t.undo_operation_id or t.operation_id for t in exceptions}
+    seen = set(
+        visible(user, Operation).filter(pk__in=[pk for pk in ids.values() if pk]).values_list("pk", flat=True)
+    )
+    return {t: reverse("operations:operation", args=[pk]) for t, pk in ids.items() if pk in seen}
+
+
+def _worst(rollout: Rollout, targets: QuerySet[RolloutTarget]) -> Worst:
+    ids = list(targets.values_list("instance_id", flat=True))
+    tenants = tenants_of(ids)
+    largest = max((wave.size for wave in rollout.waves.all()), default=0)
+    revenue = revenue_of({tenant for served in tenants.values() for tenant in served})
+    return worst_of(ids, tenants, revenue, at_once=min(rollout.concurrency, largest))
+
+
+def _held(rollout: Rollout, targets: QuerySet[RolloutTarget]) -> list[str]:
+    ids = list(targets.values_list("instance_id", flat=True))
+    return sorted(set(held_instances(ids, rollout.release.version).values()))[:10]
+
+
+def report(user: Any, pk: int) -> dict[str, Any]:
+    """The finished (or running) rollout as evidence: times, per instance and tenants, gates, exceptions."""
+    rollout = get_object_or_404(
+        visible(user, Rollout.objects.select_related("release", "started_by", "advisory")), pk=pk
+    )
+    targets = visible(user, RolloutTarget).filter(rollout=rollout).select_related("instance")
+    tenants: dict[int, list[str]] = {}
+    placed = (
+        visible(user, Placement)
+        .filter(instance_id__in=targets.order_by().values("instance_id"))
+        .order_by("tenant__key")
+    )
+    for instance_id, key in placed.values_list("instance_id", "tenant__key"):
+        tenants.setdefault(instance_id, []).append(key)
+    ended = dict(
+        visible(user, Operation)
+        .filter(pk__in=targets.order_by().values("operation_id"))
+        .values_list("pk", "finished_at")
+    )
+    return {
+        "rollout": rollout.pk,
+        "release": rollout.release.version,
+        "advisory": rollout.advisory.osv_id if rollout.advisory else None,
+        "reason": rollout.reason,
+        "state": rollout.state,
+        "why": rollout.why,
+        "started_by": str(rollout.started_by or ""),
+        "started_at": rollout.started_at,
+        "finished_at": rollout.finished_at,
+        "waves": [
+            {
+                "number": w.number,
+                "size": w.size,
+                "state": w.state,
+                "started_at": w.started_at,
+                "finished_at": w.finished_at,
+                "verdict": w.verdict,
+                "reasons": w.reasons,
+            }
+            for w in rollout.waves.all()
+        ],
+        "instances": [
+            {
+                "instance": t.instance.name,
+                "tenants": tenants.get(t.instance_id, []),
+                "wave": t.wave,
+                "from": t.from_version,
+                "state": t.state,
+                "why": t.why,
+                "operation": t.operation_id,
+                "ended_at": ended.get(t.operation_id or 0),
+            }
+            for t in targets
+        ],
+    }

@@ -1,0 +1,40 @@
+"""The rules' page: limits with the room they leave, freezes, holds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.access.scoping import holds, scopes_of, visible
+
+from ..guarding import Room, room_of
+from ..models import BlastPolicy, Freeze, Hold
+
+
+@dataclass(frozen=True, slots=True)
+class RulesPage:
+    """All that the page shows."""
+
+    rooms: list[Room]
+    freezes: list[Freeze]
+    holds: list[Hold]
+    may_manage: bool
+    may_approve: bool
+    may_roll_out: bool
+
+
+def rules_page(user: Any) -> RulesPage:
+    """The rules that the reader sees, of what has not ended."""
+    now = timezone.now()
+    policies = visible(user, BlastPolicy.objects.select_related("wanted_by", "raised_by"))
+    freezes = visible(user, Freeze.objects.select_related("account")).filter(ends_at__gt=now)
+    rows = Hold.objects.select_related("tenant", "set_by", "override_asked_by")
+    return RulesPage(
+        rooms=[room_of(policy) for policy in policies],
+        freezes=list(freezes[:100]),
+        holds=list(visible(user, rows).filter(until__gt=now, overridden_by__isnull=True)[:200]),
+        may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
+        may_approve=scopes_of(user, Permission.APPROVE).everything,
+        may_roll_out=holds(user, Permission.ROLL_OUT),
+    )

@@ -1,0 +1,34 @@
+"""What this app registers with the floors below."""
+
+from apps.core import navigation, palette
+from apps.fleet.providers import simulated
+from apps.operations import guard_rails, ticks
+
+from . import guarding, scopes, search
+
+
+def register() -> None:
+    """Called once, from apps.py."""
+    scopes.register()
+    guard_rails.register("deployable versions", guarding.deployable_versions)
+    guard_rails.register("blast radius", guarding.blast_radius)
+    simulated.register_versions(search.known_versions)
+    navigation.register(navigation.NavItem("Releases", "releases:list", group="Change", order=10, key="r"))
+    navigation.register(navigation.NavItem("Rollouts", "releases:rollouts", group="Change", order=11))
+    navigation.register(
+        navigation.NavItem("Exposure", "releases:advisories", group="Watch", order=30, key="x")
+    )
+    palette.register("releases", search.find_releases)
+    ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
+    ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
+    ticks.register("security deadlines", every=60.0, send=_send("warn_before_deadlines"))
+
+
+def _send(name: str) -> "ticks.Send":
+    def send() -> None:
+        # Late: an actor can be made only once the broker is there.
+        from . import actors
+
+        getattr(actors, name).send()
+
+    return send

@@ -1,0 +1,261 @@
+"""What people do to rollouts: prepare, start, pause, resume, abort, roll back, retry, pass a gate, skip an instance."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import F
+from django.http import Http404
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.access.scoping import allowed, require
+from apps.core.choices import Tone
+from apps.core.context import acting
+from apps.core.events import event, record
+from apps.operations import services as engine
+from apps.operations.choices import State
+from apps.operations.models import Operation
+from apps.operations.services import Refused
+
+from .choices import ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
+from .guarding import why_not_deployable
+from .models import Rollout, RolloutTarget, Wave
+from .planning import RolloutPlan, plan_rollout
+from .services import given_reason
+
+TONES = {
+    RolloutState.SUCCEEDED: Tone.OK, RolloutState.ABORTED: Tone.BAD, RolloutState.ROLLING_BACK: Tone.BAD,
+    RolloutState.PAUSED: Tone.WARN, RolloutState.RUNNING: Tone.BUSY,
+}  # fmt: skip
+
+
+def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
+    """Write a rollout with its waves and its frozen set; nothing is changed in the fleet until it is started.
+
+    Raises Refused (nothing to roll out to, a release that cannot be deployed) and ValidationError.
+    """
+    reason = given_reason(rollout.reason)
+    rollout.full_clean(exclude=["started_by"])
+    if why := why_not_deployable(rollout.release):
+        raise Refused(why)
+    plan = plan_rollout(
+        release=rollout.release,
+        query=rollout.query,
+        canary=rollout.canary,
+        growth=rollout.growth,
+        concurrency=rollout.concurrency,
+        actor=actor,
+    )
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        rollout.save()
+        _write_plan(rollout, plan)
+        record(
+            [
+                event(
+                    "rollout.prepared",
+                    f"Rollout of {rollout.release} to {plan.total:,} instances was prepared",
+                )
+            ]
+        )
+    return plan
+
+
+def _write_plan(rollout: Rollout, plan: RolloutPlan) -> None:
+    Wave.objects.bulk_create(
+        [Wave(rollout=rollout, number=number, size=len(ids)) for number, ids in enumerate(plan.waves, 1)]
+    )
+    RolloutTarget.objects.bulk_create(
+        [
+            RolloutTarget(
+                rollout=rollout,
+                instance_id=pk,
+                wave=number,
+                position=position,
+                from_version=plan.from_versions[pk],
+            )
+            for number, ids in enumerate(plan.waves, 1)
+            for position, pk in enumerate(ids)
+        ],
+        batch_size=2_000,
+    )
+
+
+def move_rollout(
+    rollout: Rollout, to: str, *, actor: Any, reason: str, since: Iterable[str] = (), **columns: Any
+) -> bool:
+    """Move a rollout by one conditional UPDATE, with its event; False where it was not in a state that leads there.
+
+    The caller holds a transaction. `since` narrows the states it may come from.
+    """
+    before = [
+        state for state, after in ROLLOUT_TRANSITIONS.items() if to in after and (not since or state in since)
+    ]
+    with acting(actor, reason=reason):
+        moved = Rollout.objects.filter(pk=rollout.pk, state__in=before).update(
+            state=to, why=reason[:500], **columns
+        )
+        if moved:
+            words = RolloutState(to).label.lower()
+            title = f"Rollout #{rollout.pk} to {rollout.release}: {words}"
+            record([event(f"rollout.{to}", title, why=reason, tone=TONES.get(RolloutState(to), Tone.PLAIN))])
+    return bool(moved)
+
+
+#: What a person can order, by name: the state it leads to, and from where.
+ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "start": (RolloutState.RUNNING, (RolloutState.DRAFT,)),
+    "pause": (RolloutState.PAUSED, (RolloutState.RUNNING,)),
+    "resume": (RolloutState.RUNNING, (RolloutState.PAUSED,)),
+    "abort": (RolloutState.ABORTED, (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.ROLLING_BACK)),
+    "roll_back": (
+        RolloutState.ROLLING_BACK,
+        (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.ABORTED, RolloutState.SUCCEEDED),
+    ),
+    "retry": (RolloutState.RUNNING, (RolloutState.ABORTED,)),
+    "cancel": (RolloutState.CANCELLED, (RolloutState.DRAFT,)),
+}
+LABELS = {
+    "start": "Start", "pause": "Pause", "resume": "Resume", "abort": "Abort", "roll_back": "Roll back",
+    "retry": "Retry what failed", "cancel": "Discard", "pass_gate": "Pass the gate by hand",
+}  # fmt: skip
+
+
+def orders_for(rollout: Rollout, actor: Any) -> list[str]:
+    """What `actor` can order of a rollout now."""
+    if not allowed(actor, Permission.ROLL_OUT, rollout):
+        return []
+    found = [name for name, (_, since) in ORDERS.items() if rollout.state in since]
+    return found + (["pass_gate"] if _waiting_gate(rollout) else [])
+
+
+def _waiting_gate(rollout: Rollout) -> Wave | None:
+    if rollout.state != RolloutState.RUNNING:
+        return None
+    return rollout.waves.filter(state=WaveState.BAKING, verdict=Verdict.WAIT).first()
+
+
+def steer(rollout: Rollout, order: str, *, actor: Any, reason: str) -> None:
+    """Carry out an order of ORDERS, or `pass_gate`. Raises Refused where it makes no sense now; audited with its reason."""
+    require(actor, Permission.ROLL_OUT, rollout)
+    reason = given_reason(reason)
+    if order == "pass_gate":
+        _pass_gate(rollout, actor, reason)
+    elif order not in ORDERS:
+        raise Refused(f"There is no order “{order}”.")
+    else:
+        _obey(rollout, order, actor, reason)
+    rollout.refresh_from_db()
+    if order in ("abort", "roll_back"):
+        cancel_waiting(rollout, actor=actor, reason=reason)
+
+
+def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
+    to, since = ORDERS[order]
+    columns: dict[str, Any] = {}
+    if order in ("start", "resume", "retry"):
+        if why := why_not_deployable(rollout.release):
+            raise Refused(why)
+        columns = {"started_by": actor, "finished_at": None}
+    if order == "start":
+        columns["started_at"] = timezone.now()
+    if to in (RolloutState.ABORTED, RolloutState.CANCELLED):
+        columns["finished_at"] = timezone.now()
+    with transaction.atomic(durable=True):
+        if not move_rollout(rollout, to, actor=actor, reason=reason, since=since, **columns):
+            rollout.refresh_from_db()
+            raise Refused(
+                f"A rollout that is {rollout.get_state_display().lower()} cannot do that: {LABELS[order].lower()}."
+            )
+        if order == "retry":
+            _reopen(rollout)
+
+
+def _reopen(rollout: Rollout) -> None:
+    """What failed is tried anew, by operations of its own: the attempt is part of their keys."""
+    rollout.waves.filter(state=WaveState.FAILED).update(
+        state=WaveState.RUNNING, verdict="", reasons=[], baking_since=None, finished_at=None
+    )
+    rollout.targets.filter(state=TargetState.FAILED).update(
+        state=TargetState.WAITING, attempt=F("attempt") + 1, operation_id=None, why=""
+    )
+
+
+def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        wave = _waiting_gate(rollout)
+        now = timezone.now()
+        rows = (
+            Wave.objects.filter(pk=wave.pk, state=WaveState.BAKING, verdict=Verdict.WAIT)
+            if wave
+            else Wave.objects.none()
+        )
+        said = [*wave.reasons, [Verdict.PASS, f"Passed by hand by {actor}: {reason}"]] if wave else []
+        moved = rows.update(
+            state=WaveState.PASSED, verdict=Verdict.PASS, finished_at=now, passed_by=actor, reasons=said
+        )
+        if not wave or not moved:
+            raise Refused("No gate waits (any more).")
+        Rollout.objects.filter(pk=rollout.pk).update(
+            why=f"Gate of wave {wave.number} passed by hand: {reason}"[:500]
+        )
+        title = f"Rollout #{rollout.pk}: gate of wave {wave.number} passed by hand"
+        record([event("rollout.gate_passed", title, tone=Tone.WARN)])
+
+
+def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str) -> int:
+    """Cancel the rollout's operations that have not begun; what runs goes on to its end. Gives how many."""
+    changing = rollout.targets.filter(state=TargetState.CHANGING, operation_id__isnull=False)
+    waiting = Operation.objects.filter(
+        pk__in=changing.values("operation_id"),
+        state__in=[State.PENDING, State.AWAITING_APPROVAL],
+        started_at__isnull=True,
+        cancel_requested_at__isnull=True,
+    )
+    done = 0
+    for operation in waiting.order_by("pk"):
+        try:
+            engine.cancel(operation, actor=actor, reason=reason)
+            done += 1
+        except (Refused, Http404, PermissionDenied):
+            continue  # it began or ended meanwhile; the rollout follows it to its end
+    return done
+
+
+def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) -> None:
+    """`skip` an instance that waits, or `retry` one that was held or skipped: it joins the wave under way."""
+    require(actor, Permission.ROLL_OUT, target.rollout)
+    reason = given_reason(reason)
+    rollout = target.rollout
+    if rollout.state not in (RolloutState.DRAFT, RolloutState.RUNNING, RolloutState.PAUSED):
+        raise Refused(f"The rollout is {rollout.get_state_display().lower()}.")
+    rows = RolloutTarget.objects.filter(pk=target.pk)
+    words = f"{target.instance} {'skipped' if order == 'skip' else 'tried again'}: {reason}"
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        if order == "skip":
+            moved = rows.filter(state=TargetState.WAITING).update(state=TargetState.SKIPPED, why=reason[:300])
+        elif order == "retry":
+            moved = _retry_target(rollout, rows)
+        else:
+            raise Refused(f"There is no order “{order}”.")
+        if not moved:
+            raise Refused(
+                f"{target.instance} is {target.get_state_display().lower()}; that makes no sense now."
+            )
+        Rollout.objects.filter(pk=rollout.pk).update(why=words[:500])
+        title = f"Rollout #{rollout.pk}: {target.instance} {'is skipped' if order == 'skip' else 'is tried again'}"
+        record([event(f"rollout.{order}", title, instance_id=target.instance_id)])
+
+
+def _retry_target(rollout: Rollout, rows: Any) -> int:
+    wave = rollout.waves.exclude(state=WaveState.PASSED).order_by("number").first()
+    if wave is None:
+        raise Refused("All waves have passed; prepare another rollout for it.")
+    retried = rows.filter(state__in=[TargetState.HELD, TargetState.SKIPPED])
+    moved = retried.update(
+        state=TargetState.WAITING, wave=wave.number, attempt=F("attempt") + 1, operation_id=None, why=""
+    )
+    if moved and wave.state == WaveState.BAKING:
+        Wave.objects.filter(pk=wave.pk).update(state=WaveState.RUNNING, baking_since=None)
+    return int(moved)

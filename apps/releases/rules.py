@@ -1,0 +1,181 @@
+"""What changes the rules: holds and pins of tenants, freezes, the blast radius. What loosens one takes two people."""
+
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.utils import timezone
+
+from apps.access.choices import Permission
+from apps.access.scoping import require, scopes_of
+from apps.accounts.models import Account
+from apps.core.choices import Tone
+from apps.core.context import acting
+from apps.core.events import event, record
+from apps.fleet.models import Cell
+from apps.operations.services import Refused
+from apps.tenants.models import Tenant
+
+from .choices import PolicyScope
+from .models import BlastPolicy, Freeze, Hold
+from .services import given_reason, require_everywhere
+
+
+def set_hold(tenant: Tenant, *, until: datetime, reason: str, actor: Any, version: str = "") -> Hold:
+    """Keep rollouts away from a tenant until then, or pin it to a version. Raises Refused for an end that has passed."""
+    require(actor, Permission.ROLL_OUT, tenant)
+    reason = given_reason(reason)
+    if until <= timezone.now():
+        raise Refused("A hold ends in the future; say when.")
+    hold = Hold(tenant=tenant, until=until, reason=reason, version=version, set_by=actor)
+    hold.full_clean()
+    what = f"is pinned to {version}" if version else "is on hold"
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        hold.save()
+        record([event("hold.set", f"{tenant} {what} until {until:%Y-%m-%d %H:%M} UTC", tenant_id=tenant.pk)])
+    return hold
+
+
+def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
+    """End a hold now: for who set it. Anybody else asks to override it, and another agrees."""
+    require(actor, Permission.ROLL_OUT, hold.tenant)
+    reason = given_reason(reason)
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        locked = Hold.objects.select_for_update(of=("self",)).select_related("tenant").get(pk=hold.pk)
+        if not locked.is_on:
+            raise Refused("It has ended already.")
+        if locked.set_by_id == actor.pk:
+            locked.until, words = timezone.now(), "is ended"
+        elif locked.override_asked_by_id in (None, actor.pk):
+            locked.override_asked_by, locked.override_reason, words = actor, reason, "shall be overridden"
+        else:
+            locked.overridden_by, words = actor, "is overridden"
+        locked.save()
+        record(
+            [
+                event(
+                    "hold.ended",
+                    f"Hold of {locked.tenant} {words}",
+                    tone=Tone.WARN,
+                    tenant_id=locked.tenant_id,
+                )
+            ]
+        )
+
+
+def add_freeze(freeze: Freeze, *, actor: Any) -> Freeze:
+    """Keep rollouts from starting anything for a time."""
+    if freeze.account is not None:
+        require(actor, Permission.ROLL_OUT, freeze.account)
+    else:
+        require_everywhere(actor, Permission.ROLL_OUT)
+    reason = given_reason(freeze.reason)
+    freeze.full_clean()
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        freeze.save()
+        record([event("freeze.added", f"Freeze “{freeze.name}” was announced", account_id=freeze.account_id)])
+    return freeze
+
+
+def end_freeze(freeze: Freeze, *, actor: Any, reason: str) -> None:
+    """End a freeze now, or take one back that has not begun."""
+    require_everywhere(actor, Permission.MANAGE_RELEASES)
+    reason = given_reason(reason)
+    now = timezone.now()
+    if freeze.ends_at <= now:
+        raise Refused("It has ended already.")
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        if freeze.starts_at >= now:
+            freeze.delete()
+        else:
+            freeze.ends_at = now
+            freeze.save()
+        record(
+            [
+                event(
+                    "freeze.ended",
+                    f"Freeze “{freeze.name}” was ended",
+                    tone=Tone.WARN,
+                    account_id=freeze.account_id,
+                )
+            ]
+        )
+
+
+# --- Blast radius -------------------------------------------------------------------------------
+
+
+def set_policy(
+    *, scope: str, object_id: int, max_count: int | None, max_percent: int | None, actor: Any, reason: str
+) -> BlastPolicy:
+    """Set a limit. A new or a lower one counts at once; a higher one waits for a second person (`approve_policy`)."""
+    require_everywhere(actor, Permission.MANAGE_RELEASES)
+    reason = given_reason(reason)
+    if max_count is None and max_percent is None:
+        raise Refused("Say at most how many, or what share.")
+    label = _label(scope, object_id)
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        known = BlastPolicy.objects.select_for_update().filter(scope=scope, object_id=object_id).first()
+        policy = known or BlastPolicy(scope=scope, object_id=object_id)
+        is_raised = known is not None and _is_looser(known, max_count, max_percent)
+        if is_raised:
+            policy.wanted_count, policy.wanted_percent = max_count, max_percent
+            policy.wanted_by, policy.wanted_reason = actor, reason
+        else:
+            policy.max_count, policy.max_percent = max_count, max_percent
+            _forget_wish(policy)
+        policy.label = label
+        policy.full_clean()
+        policy.save()
+        words = "shall be raised, and waits for a second person" if is_raised else "was set"
+        record([event("blast_radius.set", f"Blast radius of {_name(policy)} {words}", tone=Tone.WARN)])
+    return policy
+
+
+def approve_policy(policy: BlastPolicy, *, actor: Any) -> BlastPolicy:
+    """Let a raised limit count. Never for who asked for it."""
+    if policy.wanted_by_id == actor.pk:
+        raise PermissionDenied("Nobody raises a limit alone; ask a colleague who may approve.")
+    if not scopes_of(actor, Permission.APPROVE).everything:
+        raise PermissionDenied("Raising a limit needs “Approve others' operations” on everything.")
+    with transaction.atomic(durable=True), acting(actor, reason=f"approves: {policy.wanted_reason}"):
+        locked = BlastPolicy.objects.select_for_update().get(pk=policy.pk)
+        if locked.wanted_by_id is None:
+            raise Refused("Nobody asks for a higher limit (any more).")
+        locked.max_count, locked.max_percent, locked.raised_by = (
+            locked.wanted_count,
+            locked.wanted_percent,
+            actor,
+        )
+        _forget_wish(locked)
+        locked.save()
+        record([event("blast_radius.raised", f"Blast radius of {_name(locked)} was raised", tone=Tone.WARN)])
+    return locked
+
+
+def _label(scope: str, object_id: int) -> str:
+    if scope == PolicyScope.FLEET:
+        return ""
+    model: Any = Account if scope == PolicyScope.ACCOUNT else Cell
+    found = model.objects.filter(pk=object_id).first()
+    if found is None:
+        raise Refused(f"There is no such {scope}.")
+    return str(found)
+
+
+def _name(policy: BlastPolicy) -> str:
+    return "the fleet" if policy.scope == PolicyScope.FLEET else f"{policy.scope} {policy.label}"
+
+
+def _forget_wish(policy: BlastPolicy) -> None:
+    policy.wanted_count = policy.wanted_percent = policy.wanted_by = None
+    policy.wanted_reason = ""
+
+
+def _is_looser(policy: BlastPolicy, max_count: int | None, max_percent: int | None) -> bool:
+    """Whether either limit would be higher, or gone."""
+    return any(
+        before is not None and (after is None or after > before)
+        for before, after in ((policy.max_count, max_count), (policy.max_percent, max_percent))
+    )

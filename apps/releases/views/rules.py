@@ -1,0 +1,109 @@
+"""Holds, freezes, the blast radius."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+
+from apps.access.scoping import visible
+from apps.access.views_base import needs
+from apps.operations.services import Refused
+
+from .. import rules as services
+from ..forms import FreezeForm, HoldForm, PolicyForm, ReasonForm
+from ..models import BlastPolicy, Freeze, Hold
+from ..queries.rules import rules_page
+from .answers import first_error, go, words_of
+
+
+@needs("view")
+def rules(request: HttpRequest) -> HttpResponse:
+    """What rollouts, and every change, must keep."""
+    return _page(request)
+
+
+def _page(request: HttpRequest, *, status: int = 200, **said: Any) -> HttpResponse:
+    context = {
+        "page": rules_page(request.user),
+        "hold_form": HoldForm(user=request.user),
+        "freeze_form": FreezeForm(user=request.user),
+        "policy_form": PolicyForm(user=request.user),
+        **said,
+    }
+    return render(request, "releases/rules.html", context, status=status)
+
+
+def _added(request: HttpRequest, name: str, form: Any, add: Callable[[], Any]) -> HttpResponse:
+    """Add what a form says, or the page again with what is wrong."""
+    if form.is_valid():
+        try:
+            add()
+            return go(request, "releases:rules")
+        except (Refused, ValidationError) as error:
+            form.add_error(None, words_of(error))
+    return _page(request, status=422, open=name, **{f"{name}_form": form})
+
+
+def _ended(request: HttpRequest, end: Callable[[str], Any]) -> HttpResponse:
+    """End something with a reason, or the page again with what stands against it."""
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=422, error=first_error(form))
+    try:
+        end(form.cleaned_data["reason"])
+    except Refused as refusal:
+        return _page(request, status=422, error=str(refusal))
+    return go(request, "releases:rules")
+
+
+@needs("roll_out", methods=("POST",))
+def hold(request: HttpRequest) -> HttpResponse:
+    """Keep rollouts away from a tenant for a while."""
+    form = HoldForm(request.POST, user=request.user)
+    return _added(request, "hold", form, lambda: services.set_hold(actor=request.user, **form.cleaned_data))
+
+
+@needs("roll_out", methods=("POST",))
+def hold_end(request: HttpRequest, hold_pk: int) -> HttpResponse:
+    """End one's own hold, or ask for and agree to the end of another's."""
+    found = get_object_or_404(visible(request.user, Hold.objects.select_related("tenant")), pk=hold_pk)
+    return _ended(request, lambda reason: services.end_hold(found, actor=request.user, reason=reason))
+
+
+@needs("roll_out", methods=("POST",))
+def freeze(request: HttpRequest) -> HttpResponse:
+    """Announce a freeze."""
+    form = FreezeForm(request.POST, user=request.user)
+    return _added(request, "freeze", form, lambda: services.add_freeze(form.instance, actor=request.user))
+
+
+@needs("manage_releases", methods=("POST",))
+def freeze_end(request: HttpRequest, freeze_pk: int) -> HttpResponse:
+    """End a freeze, or take it back."""
+    found = get_object_or_404(visible(request.user, Freeze), pk=freeze_pk)
+    return _ended(request, lambda reason: services.end_freeze(found, actor=request.user, reason=reason))
+
+
+@needs("manage_releases", methods=("POST",))
+def limit(request: HttpRequest) -> HttpResponse:
+    """Set a limit of the blast radius, or ask for a higher one."""
+    form = PolicyForm(request.POST, user=request.user)
+
+    def add() -> None:
+        data = {key: value for key, value in form.cleaned_data.items() if key != "name"}
+        services.set_policy(actor=request.user, **data)
+
+    return _added(request, "policy", form, add)
+
+
+@needs("approve", methods=("POST",))
+def limit_approve(request: HttpRequest, policy_pk: int) -> HttpResponse:
+    """Agree to a higher limit."""
+    found = get_object_or_404(visible(request.user, BlastPolicy), pk=policy_pk)
+    try:
+        services.approve_policy(found, actor=request.user)
+    except Refused as refusal:
+        return _page(request, status=422, error=str(refusal))
+    return go(request, "releases:rules")

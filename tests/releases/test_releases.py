@@ -1,0 +1,80 @@
+"""A release's life, its artifacts and their signatures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.exceptions import PermissionDenied, ValidationError
+
+from apps.access.models import User
+from apps.audit.models import AuditEntry
+from apps.core.models import Event
+from apps.operations.services import Refused
+from apps.releases.choices import LIFE_TRANSITIONS, Life
+from apps.releases.models import Release
+from apps.releases.services import add_artifact, move_release, save_release
+from tests.factories import as_system, grant, make_cell, make_user
+from tests.releases.conftest import make_release
+
+DIGEST = hashlib.sha256(b"the artifact").hexdigest()
+
+
+@pytest.mark.parametrize("to", Life.values)
+@pytest.mark.parametrize("since", Life.values)
+def test_it_moves_only_as_the_table_says(boss: User, since: str, to: str) -> None:
+    release = make_release(life=since)
+    if to in LIFE_TRANSITIONS[since]:
+        assert move_release(release, to=to, actor=boss, reason="as decided").life == to
+        assert Event.objects.filter(kind=f"release.{to}").count() == 1
+        assert AuditEntry.objects.filter(reason="as decided").exists()
+    else:
+        with pytest.raises(Refused):
+            move_release(release, to=to, actor=boss, reason="as decided")
+
+
+def test_there_is_one_preferred_release(boss: User) -> None:
+    first, second = make_release("1.1.0", life=Life.PREFERRED), make_release("1.2.0")
+    move_release(second, to=Life.PREFERRED, actor=boss, reason="it is better")
+    first.refresh_from_db()
+    assert first.life == Life.RELEASED
+
+
+def test_a_move_needs_a_reason_and_the_permission_everywhere(boss: User) -> None:
+    release, cell = make_release(), make_cell()
+    with pytest.raises(Refused, match="why"):
+        move_release(release, to=Life.WITHDRAWN, actor=boss, reason="  ")
+    olga = make_user("olga")
+    grant(olga, "operator", "cell", cell)
+    with pytest.raises(PermissionDenied):
+        move_release(release, to=Life.WITHDRAWN, actor=olga, reason="I say so")
+
+
+def test_with_a_key_only_signed_releases_come_out(boss: User, settings: Any) -> None:
+    key = Ed25519PrivateKey.generate()
+    settings.RELEASE_SIGNING_KEYS = [base64.b64encode(key.public_key().public_bytes_raw()).decode()]
+    release = make_release(life=Life.DRAFT)
+    with pytest.raises(Refused, match="no signed artifact"):
+        move_release(release, to=Life.CANDIDATE, actor=boss, reason="it is ready")
+    artifact = add_artifact(release, name="app.tar.gz", sha256=DIGEST, actor=boss, signature="bm9uc2Vuc2U=")
+    with pytest.raises(Refused, match="without a good signature"):
+        move_release(release, to=Life.CANDIDATE, actor=boss, reason="it is ready")
+    with as_system():
+        artifact.delete()
+    good = base64.b64encode(key.sign(DIGEST.encode())).decode()
+    add_artifact(release, name="app.tar.gz", sha256=DIGEST, actor=boss, signature=good)
+    assert move_release(release, to=Life.CANDIDATE, actor=boss, reason="it is ready").life == Life.CANDIDATE
+    with pytest.raises(Refused, match="draft"):
+        add_artifact(release, name="late.tar.gz", sha256=DIGEST, actor=boss)
+
+
+def test_bad_input_is_named(boss: User) -> None:
+    with pytest.raises(ValidationError, match="at most 40"):
+        save_release(Release(version="1 2"), actor=boss)
+    with pytest.raises(ValidationError, match="CVE-2026"):
+        save_release(Release(version="1.2", cves=["heartbleed"]), actor=boss)
+    with pytest.raises(ValidationError, match="64 hexadecimal"):
+        add_artifact(make_release(life=Life.DRAFT), name="x", sha256="abc", actor=boss)
