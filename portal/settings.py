@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.tenants",
     "apps.fleet",
+    "apps.alerts",
     "django.contrib.humanize",
     "portal.admin.DaytwoAdminConfig",
     "guardian",
@@ -131,6 +132,15 @@ DRAMATIQ_BROKER = {
 OPERATIONS_LEASE_SECONDS = env.float("OPERATIONS_LEASE_SECONDS", default=10.0)
 OPERATIONS_BATCH = env.int("OPERATIONS_BATCH", default=100)
 OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
+
+# --- Told before the customer is ---------------------------------------------------------------
+# Seals channels' addresses and webhooks' secrets; without one they are sealed by a key made of SECRET_KEY.
+ALERTS_SEAL_KEY = env.str("ALERTS_SEAL_KEY", default="")
+ALERTS_BACKLOG = env.int("ALERTS_BACKLOG", default=50_000)
+ALERTS_GROUP_SECONDS = env.float("ALERTS_GROUP_SECONDS", default=300.0)
+ALERTS_QUIET_SECONDS = env.float("ALERTS_QUIET_SECONDS", default=30.0)
+ALERTS_WATCHER_URL = env.str("ALERTS_WATCHER_URL", default="")
+DAYTWO_URL = env.str("DAYTWO_URL", default="")
 
 # --- Who ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "access.User"
@@ -242,6 +252,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        # It names addresses with their secrets in what it logs; what came of a page is kept as a Delivery.
+        "apprise": {"level": "CRITICAL", "propagate": False},
         "httpcore": {"level": "WARNING"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

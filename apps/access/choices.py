@@ -12,6 +12,8 @@ class Permission(models.TextChoices):
     DIAGNOSE = "diagnose", "Collect diagnostics"
     RESTART = "restart", "Start, stop, restart"
     DEPLOY = "deploy", "Deploy a version"
+    ACKNOWLEDGE = "acknowledge", "Acknowledge and resolve incidents"
+    MANAGE_ALERTS = "manage_alerts", "Manage silences, on-call and recovery"
     APPROVE = "approve", "Approve others' operations"
     FIX_DATA = "fix_data", "Fix data in the admin"
     SEE_AUDIT = "see_audit", "Read the audit trail"
@@ -21,7 +23,15 @@ class Permission(models.TextChoices):
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
 #: scope alone does not carry them.
 CHANGING = frozenset(
-    {Permission.DIAGNOSE, Permission.RESTART, Permission.DEPLOY, Permission.APPROVE, Permission.FIX_DATA}
+    {
+        Permission.DIAGNOSE,
+        Permission.RESTART,
+        Permission.DEPLOY,
+        Permission.APPROVE,
+        Permission.FIX_DATA,
+        Permission.ACKNOWLEDGE,
+        Permission.MANAGE_ALERTS,
+    }
 )
 #: Permissions that show what belongs to all tenants of an instance.
 WHOLE_INSTANCE = CHANGING | {Permission.READ_LOGS}
@@ -42,7 +52,15 @@ class UserKind(models.TextChoices):
 
 
 _LOOK = [Permission.VIEW, Permission.EXPORT]
-_OPERATE = [*_LOOK, Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permission.DEPLOY]
+_OPERATE = [
+    *_LOOK,
+    Permission.READ_LOGS,
+    Permission.DIAGNOSE,
+    Permission.RESTART,
+    Permission.DEPLOY,
+    Permission.ACKNOWLEDGE,
+    Permission.MANAGE_ALERTS,
+]
 
 SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     "viewer": ("Sees; touches nothing.", [Permission.VIEW]),

@@ -1,6 +1,6 @@
 """What is seen of instances: from a provider's observation to health, kept and told when it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,33 @@ COLUMNS = (
     "id", "name", "wanted", "health", "health_detail", "version", "generation", "endpoint", "observed_at",
     "cell_id", "cell__region__account_id",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChange:
+    """An instance's health is another than at the last look."""
+
+    instance_id: int
+    name: str
+    cell_id: int
+    account_id: int
+    before: str
+    after: str
+    detail: str
+    version: str
+
+
+HealthListener = Callable[[Sequence[HealthChange]], None]
+_listeners: list[HealthListener] = []
+
+
+def on_health_changes(listener: HealthListener) -> None:
+    """Have `listener` called with all changes of one look, inside the transaction that keeps them.
+
+    What it writes stands or falls with the new health. It must be set-wise and quick.
+    """
+    if listener not in _listeners:
+        _listeners.append(listener)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +99,8 @@ def record_observations(observations: Mapping[int, Observation]) -> int:
     now = timezone.now()
     with transaction.atomic():
         rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk").values(*COLUMNS)
-        changed, events = [], []
+        changed, events, turns = [], [], []
+        prober = system_actor("probe").pk
         for row in rows:
             seen = assess(observations[row["id"]], wanted=row["wanted"])
             stale = row["observed_at"] is None or (now - row["observed_at"]).total_seconds() > RENEW
@@ -80,20 +108,31 @@ def record_observations(observations: Mapping[int, Observation]) -> int:
             after = (seen.health, seen.detail, seen.version, seen.generation, seen.endpoint)
             if before != after or stale:
                 changed.append((row["id"], *after))
-            if event := _change_event(row, seen):
+            if event := _change_event(row, seen, prober):
                 events.append(event)
+            if row["health"] != seen.health:
+                turns.append(_change(row, seen))
         if changed:
             with connection.cursor() as cursor:
                 cursor.execute(UPDATE, [list(column) for column in zip(*changed, strict=True)])
         if events:
             record(events)
+        if turns:
+            for listener in _listeners:
+                listener(turns)
     return len(changed)
+
+
+def _change(row: Mapping[str, Any], seen: Seen) -> HealthChange:
+    return HealthChange(
+        row["id"], row["name"], row["cell_id"], row["cell__region__account_id"], row["health"], seen.health, seen.detail, seen.version
+    )
 
 
 TOLD = {Health.FAILING: Tone.BAD, Health.DEGRADED: Tone.WARN, Health.WELL: Tone.OK, Health.STOPPED: Tone.PLAIN}
 
 
-def _change_event(row: Mapping[str, Any], seen: Seen) -> Event | None:
+def _change_event(row: Mapping[str, Any], seen: Seen, prober: int) -> Event | None:
     """The event of a change of health worth telling: not each start on the way, and not the first look."""
     before, after = row["health"], seen.health
     if before == after or after not in TOLD:
@@ -106,7 +145,7 @@ def _change_event(row: Mapping[str, Any], seen: Seen) -> Event | None:
         title=f"{row['name']} {words[Health(after)]}",
         why=seen.detail,
         tone=TOLD[Health(after)],
-        actor_id=system_actor("probe").pk,
+        actor_id=prober,
         instance_id=row["id"],
         cell_id=row["cell_id"],
         account_id=row["cell__region__account_id"],
