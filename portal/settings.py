@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "apps.tenants",
     "apps.fleet",
     "apps.releases",
+    "apps.alerts",
     "django.contrib.humanize",
     "portal.admin.DaytwoAdminConfig",
     "guardian",
@@ -139,6 +140,14 @@ OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
 # Public Ed25519 keys in base64. With one set, a release whose artifacts lack a good signature is not deployed.
 RELEASE_SIGNING_KEYS = env.list("RELEASE_SIGNING_KEYS", default=[])
 RELEASE_UPLOAD_MAX_BYTES = env.int("RELEASE_UPLOAD_MAX_BYTES", default=20 * 1024 * 1024)
+# --- Told before the customer is ---------------------------------------------------------------
+# Seals channels' addresses and webhooks' secrets; without one they are sealed by a key made of SECRET_KEY.
+ALERTS_SEAL_KEY = env.str("ALERTS_SEAL_KEY", default="")
+ALERTS_BACKLOG = env.int("ALERTS_BACKLOG", default=50_000)
+ALERTS_GROUP_SECONDS = env.float("ALERTS_GROUP_SECONDS", default=300.0)
+ALERTS_QUIET_SECONDS = env.float("ALERTS_QUIET_SECONDS", default=30.0)
+ALERTS_WATCHER_URL = env.str("ALERTS_WATCHER_URL", default="")
+DAYTWO_URL = env.str("DAYTWO_URL", default="")
 
 # --- Who ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "access.User"
@@ -256,6 +265,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        # It names addresses with their secrets in what it logs; what came of a page is kept as a Delivery.
+        "apprise": {"level": "CRITICAL", "propagate": False},
         "httpcore": {"level": "WARNING"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },

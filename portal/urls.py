@@ -10,6 +10,7 @@ urlpatterns = [
     path("cloud-accounts/", include("apps.accounts.urls")),
     path("releases/", include("apps.releases.urls")),
     path("operations/", include("apps.operations.urls")),
+    path("alerts/", include("apps.alerts.urls")),
     path("access/", include("apps.access.urls")),
     path("audit/", include("apps.audit.urls")),
     path("accounts/", include("allauth.urls")),

@@ -14,6 +14,8 @@ class Permission(models.TextChoices):
     DEPLOY = "deploy", "Deploy a version"
     ROLL_OUT = "roll_out", "Prepare and steer rollouts"
     MANAGE_RELEASES = "manage_releases", "Manage releases, advisories and their rules"
+    ACKNOWLEDGE = "acknowledge", "Acknowledge and resolve incidents"
+    MANAGE_ALERTS = "manage_alerts", "Manage silences, on-call and recovery"
     APPROVE = "approve", "Approve others' operations"
     FIX_DATA = "fix_data", "Fix data in the admin"
     SEE_AUDIT = "see_audit", "Read the audit trail"
@@ -31,6 +33,10 @@ CHANGING = frozenset(
         Permission.ROLL_OUT,
         Permission.APPROVE,
         Permission.FIX_DATA,
+        Permission.APPROVE,
+        Permission.FIX_DATA,
+        Permission.ACKNOWLEDGE,
+        Permission.MANAGE_ALERTS,
     }
 )
 #: Permissions that show what belongs to all tenants of an instance.
@@ -62,6 +68,8 @@ _OPERATE = [
     Permission.DEPLOY,
     Permission.ROLL_OUT,
     Permission.MANAGE_RELEASES,
+    Permission.ACKNOWLEDGE,
+    Permission.MANAGE_ALERTS,
 ]
 
 SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {

@@ -43,10 +43,14 @@ def needs(permission: str, *, methods: tuple[str, ...] = ("GET", "HEAD")) -> Cal
     return declare
 
 
-def public(why: str) -> Callable[[View], View]:
-    """For everybody, signed in or not; `why` tells the reader of the route table."""
+def public(why: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[View], View]:
+    """For everybody, signed in or not; `why` tells the reader of the route table.
+
+    `methods` only tells the table: a view that takes others than GET refuses those it does not take itself.
+    """
 
     def declare(view: View) -> View:
+        view.declared_methods = methods  # type: ignore[attr-defined]
         view.declared_permission = f"public: {why}"  # type: ignore[attr-defined]
         return view
 

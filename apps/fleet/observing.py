@@ -1,6 +1,6 @@
 """What is seen of instances: from a provider's observation to health, kept and told when it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,33 @@ COLUMNS = (
     "id", "name", "wanted", "health", "health_detail", "version", "generation", "endpoint", "observed_at",
     "cell_id", "cell__region__account_id",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChange:
+    """An instance's health is another than at the last look."""
+
+    instance_id: int
+    name: str
+    cell_id: int
+    account_id: int
+    before: str
+    after: str
+    detail: str
+    version: str
+
+
+HealthListener = Callable[[Sequence[HealthChange]], None]
+_listeners: list[HealthListener] = []
+
+
+def on_health_changes(listener: HealthListener) -> None:
+    """Have `listener` called with all changes of one look, inside the transaction that keeps them.
+
+    What it writes stands or falls with the new health. It must be set-wise and quick.
+    """
+    if listener not in _listeners:
+        _listeners.append(listener)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +102,8 @@ def record_observations(observations: Mapping[int, Observation], *, looked_at: d
     now = timezone.now()
     with transaction.atomic():
         rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk")
-        changed, events = [], []
+        changed, events, turns = [], [], []
+        prober = system_actor("probe").pk
         for row in rows.select_for_update(of=("self",)).values(*COLUMNS):
             if row["observed_at"] is not None and row["observed_at"] > looked_at:
                 continue
@@ -85,14 +113,25 @@ def record_observations(observations: Mapping[int, Observation], *, looked_at: d
             after = (seen.health, seen.detail, seen.version, seen.generation, seen.endpoint)
             if before != after or stale:
                 changed.append((row["id"], *after))
-            if event := _change_event(row, seen):
+            if event := _change_event(row, seen, prober):
                 events.append(event)
+            if row["health"] != seen.health:
+                turns.append(_change(row, seen))
         if changed:
             with connection.cursor() as cursor:
                 cursor.execute(UPDATE, [looked_at, *map(list, zip(*changed, strict=True))])
         if events:
             record(events)
+        if turns:
+            for listener in _listeners:
+                listener(turns)
     return len(changed)
+
+
+def _change(row: Mapping[str, Any], seen: Seen) -> HealthChange:
+    return HealthChange(
+        row["id"], row["name"], row["cell_id"], row["cell__region__account_id"], row["health"], seen.health, seen.detail, seen.version
+    )
 
 
 TOLD = {
@@ -103,7 +142,7 @@ TOLD = {
 }
 
 
-def _change_event(row: Mapping[str, Any], seen: Seen) -> Event | None:
+def _change_event(row: Mapping[str, Any], seen: Seen, prober: int) -> Event | None:
     """The event of a change of health worth telling: not each start on the way, and not the first look."""
     before, after = row["health"], seen.health
     if before == after or after not in TOLD:
@@ -121,7 +160,7 @@ def _change_event(row: Mapping[str, Any], seen: Seen) -> Event | None:
         title=f"{row['name']} {words[Health(after)]}",
         why=seen.detail,
         tone=TOLD[Health(after)],
-        actor_id=system_actor("probe").pk,
+        actor_id=prober,
         instance_id=row["id"],
         cell_id=row["cell_id"],
         account_id=row["cell__region__account_id"],

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from datetime import date, timedelta
 from itertools import count
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.models import Group
 from django.db import models
+from django.utils import timezone
 
 from apps.access.models import Grant, Role, Scope, User
 from apps.access.services import system_actor
 from apps.accounts.models import Account, Region
+from apps.alerts.models import (
+    Channel,
+    EscalationPolicy,
+    EscalationStep,
+    Heartbeat,
+    Incident,
+    IncidentNote,
+    OnCallMember,
+    OnCallOverride,
+    OnCallSchedule,
+    RecoveryPolicy,
+    Silence,
+    Source,
+)
 from apps.core.models import SavedView
 from apps.fleet.models import Cell, Diagnostics, Instance, Placement
 from apps.operations.models import ApprovalRule, Operation, Schedule
@@ -31,6 +47,24 @@ def recorded_models() -> list[type[models.Model]]:
         for m in apps.get_models()
         if m.__module__.startswith("apps.") and not getattr(m, "AUDIT_EXEMPT", "")
     ]
+
+
+def _saved(row: Any) -> Any:
+    with factories.as_system():
+        row.save()
+    return row
+
+
+def _incident() -> Incident:
+    return Incident(title="x", cause_key=_n("cause"), severity="critical")
+
+
+def _turns() -> OnCallSchedule:
+    return OnCallSchedule(name=_n("turns"), starts_on=date(2026, 1, 5))
+
+
+def _in_an_hour() -> Any:
+    return timezone.now() + timedelta(hours=1)
 
 
 def _n(word: str) -> str:
@@ -174,4 +208,39 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         lambda: BlastPolicy(scope="cell", object_id=next(numbers), max_count=5),
         {"max_count": 4},
     ),
+    Source: (lambda: Source(name=_n("source")), {"is_enabled": False}),
+    Heartbeat: (lambda: Heartbeat(name=_n("beat"), token_hash=_n("hash")), {"every": 90}),
+    Incident: (_incident, {"state": "acknowledged"}),
+    IncidentNote: (
+        lambda: IncidentNote(incident=_saved(_incident()), author=factories.make_user(), text="x"),
+        {"text": "y"},
+    ),
+    Silence: (
+        lambda: Silence(ends_at=_in_an_hour(), author=factories.make_user(), reason="known"),
+        {"reason": "known better"},
+    ),
+    OnCallSchedule: (_turns, {"days": 3}),
+    OnCallMember: (
+        lambda: OnCallMember(schedule=_saved(_turns()), user=factories.make_user(), position=1),
+        {"position": 2},
+    ),
+    OnCallOverride: (
+        lambda: OnCallOverride(
+            schedule=_saved(_turns()),
+            user=factories.make_user(),
+            starts_at=timezone.now(),
+            ends_at=_in_an_hour(),
+            reason="x",
+        ),
+        {"reason": "y"},
+    ),
+    Channel: (lambda: Channel(name=_n("channel"), scheme="json"), {"rank": 2}),
+    EscalationPolicy: (lambda: EscalationPolicy(name=_n("policy")), {"rank": 2}),
+    EscalationStep: (
+        lambda: EscalationStep(
+            policy=_saved(EscalationPolicy(name=_n("policy"))), schedule=_saved(_turns()), position=1
+        ),
+        {"wait": 60},
+    ),
+    RecoveryPolicy: (lambda: RecoveryPolicy(name=_n("recovery")), {"tries": 2}),
 }

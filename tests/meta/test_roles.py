@@ -16,6 +16,17 @@ from django.urls import reverse
 
 from apps.access.models import Grant
 from apps.audit.choices import EventKind
+from apps.alerts.models import (
+    Channel,
+    EscalationPolicy,
+    Heartbeat,
+    Incident,
+    OnCallSchedule,
+    RecoveryPolicy,
+    Silence,
+    Source,
+)
+from apps.alerts.models import Page as AlertPage
 from apps.audit.models import AuditEntry
 from apps.core.models import Event, SavedView
 from apps.operations import previews
@@ -102,6 +113,51 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("releases:end_freeze", "POST"): "302 403 404 403 403 422 422",
     ("releases:set_policy", "POST"): "302 403 422 403 403 422 422",
     ("releases:approve_policy", "POST"): "302 403 403 403 403 403 302",
+    ("alerts:alertmanager", "POST"): "401 401 401 401 401 401 401",
+    ("alerts:webhook", "POST"): "401 401 401 401 401 401 401",
+    ("alerts:heartbeat", "GET"): "200 200 200 200 200 200 200",
+    ("alerts:heartbeat", "POST"): "200 200 200 200 200 200 200",
+    ("alerts:http_sd", "GET"): "401 401 401 401 401 401 401",
+    ("alerts:alerts", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:incidents", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:incident", "GET"): "302 404 404 200 200 200 200",
+    ("alerts:acknowledge", "POST"): "302 404 404 403 403 302 422",
+    ("alerts:command", "POST"): "302 404 404 403 403 302 302",
+    ("alerts:resolve", "POST"): "302 404 404 403 403 422 422",
+    ("alerts:note", "POST"): "302 404 404 403 403 422 422",
+    ("alerts:postmortem", "GET"): "302 404 404 200 200 200 200",
+    ("alerts:silences", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_silence", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_silence", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:end_silence", "POST"): "302 404 404 403 403 302 422",
+    ("alerts:on_call", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_schedule", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_schedule", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:schedule", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:schedule", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:new_escalation", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_escalation", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:escalation", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:escalation", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:channels", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_channel", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_channel", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:channel", "GET"): "302 403 404 403 403 404 200",
+    ("alerts:channel", "POST"): "302 403 404 403 403 404 422",
+    ("alerts:test_channel", "POST"): "302 403 404 403 403 404 302",
+    ("alerts:sources", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_source", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_source", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:new_heartbeat", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_heartbeat", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:recoveries", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:recovery", "GET"): "302 404 404 200 200 200 200",
+    ("alerts:new_recovery", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_recovery", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:edit_recovery", "GET"): "302 403 404 403 403 200 200",
+    ("alerts:edit_recovery", "POST"): "302 403 404 403 403 422 422",
+    ("alerts:switch_recovery", "POST"): "302 404 404 403 403 302 302",
+    ("alerts:close_breaker", "POST"): "302 404 404 403 403 422 422",
     ("access:people", "GET"): "302 403 403 403 403 403 200",
     ("access:person", "GET"): "302 403 403 403 403 403 200",
     ("access:give", "POST"): "302 403 403 403 403 403 422",
@@ -136,6 +192,8 @@ LISTS = (
     "releases:list",
     "releases:rollouts",
     "releases:advisories",
+    "alerts:alerts",
+    "alerts:incidents",
     "access:people",
     "audit:list",
     "audit:seals",
@@ -172,6 +230,13 @@ def state_of_the_world() -> list[Any]:
         list(Grant.objects.order_by("pk").values_list("pk", "until")),
         list(SavedView.objects.order_by("pk").values_list("pk", flat=True)),
         Batch.objects.count(),
+        list(Incident.objects.order_by("pk").values_list("pk", "state", "commander")),
+        list(Silence.objects.order_by("pk").values_list("pk", "ends_at")),
+        list(RecoveryPolicy.objects.order_by("pk").values_list("pk", "is_enabled", "cooldown")),
+        [
+            m.objects.count()
+            for m in (Source, Heartbeat, Channel, OnCallSchedule, EscalationPolicy, AlertPage)
+        ],
     ]
 
 
@@ -277,6 +342,30 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
     }
     grant = {"role": factories.make_role("viewer").pk, "kind": "tenant", "name": "tenant-here", **reason}
     operators, admins = {"operator_in", "admin"}, {"admin"}
+    silence = {"place": "instance-here", "minutes": "60", **reason}
+    turns = {
+        "name": "first line",
+        "order": "admin",
+        "days": "7",
+        "handover": "09:00",
+        "zone": "UTC",
+        "starts_on": "2026-01-05",
+    }
+    steps = {f"wait_{n}": "300" for n in range(1, 5)} | {"target_1": f"schedule:{world.on_call.pk}"}
+    escalation = {
+        "name": "tell them",
+        "rank": "1",
+        "min_severity": "warning",
+        "repeats": "1",
+        "zone": "UTC",
+        **steps,
+    }
+    channel = {"name": "by json", "rank": "1", "address": "json://127.0.0.1:9/x"}
+    recovery = {
+        "name": "restart it", "alert_name": "InstanceFailing", "min_severity": "warning", "remedy": "restart", "rank": "9",
+        "delay": "0", "cooldown": "61", "tries": "3", "per_cell": "5", "per_fleet": "20", "zone": "UTC", "grace": "20",
+        "breaker_after": "3", "place": "cell-here",
+    }  # fmt: skip
     return {
         "core:save_view": ({"page": "fleet:instances", "name": "x"}, set(ROLES) - {"anonymous"}),
         "core:delete_view": ({}, set()),  # another's
@@ -291,6 +380,31 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "operations:switch_schedule": ({"on": "0"}, admins),
         "operations:delete_schedule": ({}, admins),
         **_of_releases(world, reason),
+        "alerts:alertmanager": ({}, set()),  # by token, see tests/alerts
+        "alerts:webhook": ({}, set()),
+        "alerts:heartbeat": ({}, set()),
+        "alerts:acknowledge": ({}, operators),
+        "alerts:command": ({}, operators),
+        "alerts:resolve": (reason, set()),  # it still goes on
+        "alerts:note": ({"text": "the disk is full"}, operators),
+        "alerts:new_silence": (silence, operators),
+        "alerts:end_silence": ({}, operators),
+        "alerts:new_schedule": (turns, admins),
+        "alerts:schedule": (turns, admins),
+        "alerts:new_escalation": (escalation, admins),
+        "alerts:escalation": (escalation, admins),
+        "alerts:new_channel": (channel, operators | {"operator_out"}),
+        "alerts:channel": (channel, admins),
+        "alerts:test_channel": ({}, admins),
+        "alerts:new_source": ({"name": "prometheus", "kind": "alertmanager"}, admins),
+        "alerts:new_heartbeat": (
+            {"name": "backup", "every": "60", "grace": "30", "severity": "critical"},
+            admins,
+        ),
+        "alerts:new_recovery": (recovery, operators),
+        "alerts:edit_recovery": (recovery, operators),
+        "alerts:switch_recovery": ({"on": "0"}, operators),
+        "alerts:close_breaker": ({}, set()),  # it is closed
         "access:give": (grant, admins),
         "access:take": (reason, admins),
         "access:new_role": ({"name": "night", "permissions": ["view"], **reason}, admins),

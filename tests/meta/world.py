@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
 from apps.audit import sealing
+from apps.alerts import managing
+from apps.alerts.models import (
+    Alert,
+    Channel,
+    EscalationPolicy,
+    EscalationStep,
+    Heartbeat,
+    Incident,
+    OnCallSchedule,
+    RecoveryPolicy,
+    Silence,
+)
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
 from apps.fleet.models import Diagnostics
@@ -75,6 +89,7 @@ class World:
             )
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
             self._releases(here, there)
+        self._alerts()
         self.grant = Grant.objects.filter(user=self.people["viewer_in"]).get()
         self.spare_role = factories.make_role("spare", ["view"])
         with factories.as_system():
@@ -102,6 +117,34 @@ class World:
             scope="account", object_id=there.pk, max_percent=50, wanted_percent=60, wanted_by=self.root
         )
 
+    def _alerts(self) -> None:
+        """Something is wrong with the instance here, and everything that may be done about it is there."""
+        now = timezone.now()
+        made: dict[str, Any] = {"actor": self.root}
+        self.source, _ = managing.make_source(name="signed", kind="webhook", account=None, **made)
+        self.heartbeat, self.token = managing.make_heartbeat(Heartbeat(name="beat", every=60), **made)
+        self.on_call = managing.save_schedule(
+            OnCallSchedule(name="turns", starts_on=now.date()), people=[self.root], **made
+        )
+        step = EscalationStep(schedule=self.on_call)
+        self.escalation = managing.save_escalation(EscalationPolicy(name="tell root"), steps=[step], **made)
+        self.channel = managing.save_channel(
+            Channel(name="roots", owner=self.root), address="json://127.0.0.1:9/", **made
+        )
+        self.recovery = managing.save_recovery(RecoveryPolicy(name="mend", cell=self.cell), **made)
+        with factories.as_system():
+            self.silence = Silence.objects.create(
+                instance=self.instance, ends_at=now + timedelta(hours=1), author=self.root, reason="known"
+            )
+            self.incident = Incident.objects.create(
+                title="instance-here fails", cause_key=f"cell:{self.cell.pk}", severity="critical"
+            )
+            Alert.objects.create(
+                fingerprint="x", source_name="daytwo", name="InstanceFailing", severity="critical", labels={},
+                summary="instance-here fails", instance=self.instance, cell=self.cell,
+                account_id=self.cell.region.account_id, incident=self.incident, opened_at=now, last_at=now,
+            )  # fmt: skip
+
     def client(self, role: str) -> Client:
         client = Client()
         if role != "anonymous":
@@ -126,6 +169,18 @@ class World:
             "operations:switch_schedule": {"pk": self.schedule.pk},
             "operations:delete_schedule": {"pk": self.schedule.pk},
             "operations": {"pk": self.operation.pk},
+            "alerts:webhook": {"pk": self.source.pk},
+            "alerts:heartbeat": {"token": self.token},
+            "alerts:end_silence": {"pk": self.silence.pk},
+            "alerts:schedule": {"pk": self.on_call.pk},
+            "alerts:escalation": {"pk": self.escalation.pk},
+            "alerts:channel": {"pk": self.channel.pk},
+            "alerts:test_channel": {"pk": self.channel.pk},
+            **{
+                f"alerts:{name}": {"pk": self.recovery.pk}
+                for name in ("recovery", "edit_recovery", "switch_recovery", "close_breaker")
+            },
+            "alerts": {"pk": self.incident.pk},
             "access:take": {"pk": self.grant.pk},
             "access:role": {"pk": self.spare_role.pk},
             "access:delete_role": {"pk": self.spare_role.pk},

@@ -1,0 +1,94 @@
+"""Words of alerting, and which state may follow which."""
+
+from django.db import models
+
+
+class Severity(models.TextChoices):
+    CRITICAL = "critical", "Critical"
+    WARNING = "warning", "Warning"
+    INFO = "info", "Info"
+
+
+#: Worst first.
+RANK = {Severity.CRITICAL: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def at_least(severity: str) -> list[str]:
+    """The severities that are as bad as this one, or worse."""
+    return [s for s, rank in RANK.items() if rank <= RANK[Severity(severity)]]
+
+
+def worst(severities: list[str]) -> str:
+    """The worst of them; `info` of none."""
+    return min(severities, key=lambda s: RANK[Severity(s)], default=Severity.INFO)
+
+
+class SourceKind(models.TextChoices):
+    ALERTMANAGER = "alertmanager", "Alertmanager webhook"
+    WEBHOOK = "webhook", "Signed webhook"
+    DISCOVERY = "discovery", "Prometheus service discovery"
+
+
+class SignalState(models.TextChoices):
+    FIRING = "firing", "Firing"
+    RESOLVED = "resolved", "Resolved"
+
+
+class AlertState(models.TextChoices):
+    OPEN = "open", "Open"
+    RESOLVED = "resolved", "Resolved"
+
+
+class IncidentState(models.TextChoices):
+    TRIGGERED = "triggered", "Triggered"
+    ACKNOWLEDGED = "acknowledged", "Acknowledged"
+    RESOLVED = "resolved", "Resolved"
+
+
+#: The only ways from state to state.
+INCIDENT_TRANSITIONS: dict[str, frozenset[str]] = {
+    IncidentState.TRIGGERED: frozenset({IncidentState.ACKNOWLEDGED, IncidentState.RESOLVED}),
+    IncidentState.ACKNOWLEDGED: frozenset({IncidentState.RESOLVED}),
+    IncidentState.RESOLVED: frozenset(),
+}
+OPEN_INCIDENT = (IncidentState.TRIGGERED, IncidentState.ACKNOWLEDGED)
+
+
+class EscalationState(models.TextChoices):
+    ACTIVE = "active", "Active"
+    ACKNOWLEDGED = "acknowledged", "Acknowledged"
+    EXHAUSTED = "exhausted", "Nobody left to ask"
+    ENDED = "ended", "Ended"
+
+
+class PageState(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    SENDING = "sending", "Being sent"
+    SENT = "sent", "Sent"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Not needed any more"
+
+
+class Remedy(models.TextChoices):
+    """What a recovery policy may do."""
+
+    RESTART = "restart", "Restart"
+    START = "start", "Start"
+    ROLL_BACK = "roll_back", "Deploy the version before the last deploy"
+
+
+class Verdict(models.TextChoices):
+    """What a recovery policy decided about an alert."""
+
+    ACT = "act", "Act"
+    HELD = "held", "Held"
+    DRY_RUN = "dry_run", "Would act"
+
+
+class DecisionState(models.TextChoices):
+    DECIDED = "decided", "Decided"
+    ACTING = "acting", "Under way"
+    HELPED = "helped", "Helped"
+    NO_HELP = "no_help", "Did not help"
+    REFUSED = "refused", "Refused"
+    CLOSED = "closed", "Nothing to do"

@@ -1,0 +1,37 @@
+"""What alerting does again and again, whatever hints were lost."""
+
+import logging
+from collections.abc import Callable
+
+from . import escalation, health, heartbeats, processing, recovery, sending
+
+logger = logging.getLogger(__name__)
+
+
+def tick() -> None:
+    """Every two seconds: signals, incidents, steps, recoveries, the outbox. A fault in one does not stop the others."""
+    _each(
+        processing.process_signals,
+        processing.settle,
+        recovery.see_results,
+        recovery.decide,
+        escalation.escalate,
+        sending.wake,
+    )
+
+
+def slow_tick() -> None:
+    """Every ten seconds: what was held back, and what was not heard of."""
+    _each(health.catch_up, heartbeats.look)
+
+
+def _each(*parts: Callable[[], int]) -> None:
+    failed: list[Exception] = []
+    for part in parts:
+        try:
+            part()
+        except Exception as error:
+            logger.exception("%s failed; the next tick tries again", part.__qualname__)
+            failed.append(error)
+    if failed:
+        raise failed[0]

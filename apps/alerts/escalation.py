@@ -1,0 +1,150 @@
+"""Telling people, one step after the other, until somebody acknowledges.
+
+A step is taken by a conditional UPDATE of the escalation's `turn`; the message of the step is a row of the outbox,
+written in the same transaction, unique for incident and turn. So a step that two workers take is taken once.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.access.services import system_actor
+from apps.core.choices import Tone
+from apps.core.context import acting
+
+from .choices import RANK, EscalationState, IncidentState, PageState, Severity
+from .models import Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
+from .nudging import nudge
+from .rotations import on_call, within
+from .telling import of_incident, tell
+
+#: Seconds after which a step that reached nobody gives way to the next.
+NOBODY = 1
+
+
+def begin(incident: Incident) -> None:
+    """Start telling of an incident, in the caller's transaction; once, and not of one that somebody has acknowledged."""
+    if incident.state != IncidentState.TRIGGERED or Escalation.objects.filter(incident=incident).exists():
+        return
+    policy = policy_for(incident)
+    if policy is None:
+        return
+    Escalation.objects.create(incident=incident, policy=policy, next_at=timezone.now())
+    transaction.on_commit(lambda: nudge("escalate"))
+
+
+def policy_for(incident: Incident) -> EscalationPolicy | None:
+    """The policy of an incident: of those that fit, the lowest rank."""
+    accounts = set(incident.alerts.values_list("account_id", flat=True))
+    fitting = Q(account__isnull=True) | Q(account_id__in=accounts - {None})
+    severities = [s for s in Severity.values if RANK[Severity(s)] >= RANK[Severity(incident.severity)]]
+    return (
+        EscalationPolicy.objects.filter(fitting, is_enabled=True, min_severity__in=severities)
+        .order_by("rank", "pk")
+        .first()
+    )
+
+
+def end(incident: Incident, state: str = EscalationState.ENDED) -> None:
+    """Stop telling, in the caller's transaction: what is not sent yet is not sent."""
+    Escalation.objects.filter(incident=incident, state=EscalationState.ACTIVE).update(state=state)
+    Page.objects.filter(incident=incident, state=PageState.PENDING).update(
+        state=PageState.CANCELLED, ended_at=timezone.now()
+    )
+
+
+def escalate(now: datetime | None = None) -> int:
+    """Take every step that is due; gives how many messages were written."""
+    now = now or timezone.now()
+    due = Escalation.objects.filter(state=EscalationState.ACTIVE, next_at__lte=now).order_by("next_at")
+    written = 0
+    for escalation in due.select_related("incident", "policy")[:500]:
+        with acting(system_actor("alerts"), reason="", via="system"), transaction.atomic(durable=True):
+            written += _step(escalation, now)
+    if written:
+        nudge("send_pages")
+    return written
+
+
+def _step(escalation: Escalation, now: datetime) -> int:
+    """Take one step, if nobody else has; 1 when it wrote a message."""
+    incident, policy = escalation.incident, escalation.policy
+    steps = list(policy.steps.select_related("schedule", "channel")) if policy else []
+    mine = Escalation.objects.filter(pk=escalation.pk, state=EscalationState.ACTIVE, turn=escalation.turn)
+    if policy and _is_quiet(policy, incident, now):
+        mine.update(next_at=now + timedelta(minutes=1))
+        return 0
+    if not steps or policy is None or escalation.turn >= len(steps) * (1 + policy.repeats):
+        if mine.update(state=EscalationState.EXHAUSTED):
+            why = (
+                "every step was taken and nobody acknowledged"
+                if steps
+                else "the escalation policy has no steps"
+            )
+            tell([of_incident(incident, "exhausted", "Nobody left to tell", why=why, tone=Tone.BAD)])
+        return 0
+    step = steps[escalation.turn % len(steps)]
+    recipient, channels = _whom(step, now)
+    wait = step.wait if channels else NOBODY
+    if not mine.update(turn=escalation.turn + 1, next_at=now + timedelta(seconds=wait)):
+        return 0
+    whom = str(recipient or step.channel or step.schedule)
+    if not channels:
+        why = (
+            f"{whom} has no channel that is enabled" if recipient else f"nobody is on call on {step.schedule}"
+        )
+        tell(
+            [
+                of_incident(
+                    incident, "unreached", f"Step {step.position} reached nobody", why=why, tone=Tone.WARN
+                )
+            ]
+        )
+        return 0
+    title, body = words(incident)
+    Page.objects.create(
+        incident=incident, turn=escalation.turn, recipient=recipient, channels=channels, title=title, body=body,
+        next_at=now,
+    )  # fmt: skip
+    why = f"step {step.position} of {policy}" + (", again" if escalation.turn >= len(steps) else "")
+    tell([of_incident(incident, "paged", f"{whom} is told", why=why, tone=Tone.WARN)])
+    return 1
+
+
+def _is_quiet(policy: EscalationPolicy, incident: Incident, now: datetime) -> bool:
+    """Quiet hours: nobody is told below critical."""
+    quiet = within(now, policy.zone, policy.quiet_from, policy.quiet_until)
+    return quiet and incident.severity != Severity.CRITICAL
+
+
+def _whom(step: EscalationStep, now: datetime) -> tuple[Any | None, list[int]]:
+    """The person of a step (None for a team's channel) and the channels to try, in order."""
+    if step.channel is not None:
+        return None, [step.channel.pk] if step.channel.is_enabled else []
+    person = on_call(step.schedule, now) if step.schedule else None
+    if person is None:
+        return None, []
+    return person, list(
+        Channel.objects.filter(owner=person, is_enabled=True)
+        .order_by("rank", "pk")
+        .values_list("pk", flat=True)
+    )
+
+
+def words(incident: Incident) -> tuple[str, str]:
+    """Title and text of a page: what is wrong, since when, where to look."""
+    url = f"{settings.DAYTWO_URL.rstrip('/')}{reverse('alerts:incident', args=[incident.pk])}"
+    title = f"[{incident.get_severity_display()}] {incident.title}"[:300]
+    lines = [
+        incident.title,
+        f"Severity: {incident.get_severity_display().lower()}",
+        f"Since: {incident.opened_at:%Y-%m-%d %H:%M:%S} UTC",
+    ]
+    open_alerts = list(incident.alerts.filter(resolved_at__isnull=True).order_by("id")[:5])
+    lines += [f"- {alert}" for alert in open_alerts]
+    return title, "\n".join([*lines, url])

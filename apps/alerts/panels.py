@@ -1,0 +1,124 @@
+"""What stands in the panels of alerting's pages."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from apps.core.templatetags.ui import at, duration
+
+from .choices import Remedy
+from .models import EscalationPolicy, EscalationStep, OnCallSchedule, RecoveryPolicy
+from .queries import IncidentPage
+from .rotations import next_handover, on_call, turns_of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and its value, as `components/kv.html` draws them."""
+
+    label: str
+    value: Any
+    note: Any = ""
+    url: str = ""
+
+
+def incident_facts(page: IncidentPage) -> list[Row]:
+    """An incident's facts."""
+    i = page.incident
+    rows = [
+        Row("Began", at(i.opened_at)),
+        Row("Lasted" if i.resolved_at else "Lasts", duration(page.duration)),
+        Row("Commander", i.commander or "nobody yet"),
+    ]
+    if i.acknowledged_by:
+        rows.append(Row("Acknowledged", i.acknowledged_by, at(i.acknowledged_at)))
+    if i.resolved_at:
+        rows.append(
+            Row(
+                "Resolved",
+                at(i.resolved_at),
+                f"by {i.resolved_by}" if i.resolved_by else "by itself, once it was quiet",
+            )
+        )
+    kind, _, key = i.cause_key.partition(":")
+    rows.append(
+        Row(
+            "Grouped by",
+            f"version {key}" if kind == "version" else kind,
+            "alerts with this in common join it",
+        )
+    )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class OnCallLine:
+    """A schedule with who is on call now, until when, and who is next."""
+
+    schedule: OnCallSchedule
+    now: Any
+    until: datetime | None
+    then: Any
+
+
+def on_call_lines() -> list[OnCallLine]:
+    """All schedules as they are now."""
+    at_ = timezone.now()
+    lines = []
+    for schedule in OnCallSchedule.objects.all():
+        people = [m.user for m in schedule.members.select_related("user") if m.user.is_active]
+        until = next_handover(turns_of(schedule, people), at_) if people else None
+        then = on_call(schedule, until + timedelta(seconds=1)) if until else None
+        lines.append(OnCallLine(schedule, on_call(schedule, at_), until, then))
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLine:
+    """An escalation policy and its steps in words."""
+
+    policy: EscalationPolicy
+    steps: list[str]
+
+
+def policy_lines() -> list[PolicyLine]:
+    """All escalation policies, in the order in which they are asked."""
+    rows = EscalationPolicy.objects.select_related("account").prefetch_related(
+        "steps__schedule", "steps__channel"
+    )
+    return [PolicyLine(p, [_step(s) for s in p.steps.all()]) for p in rows]
+
+
+def _step(step: EscalationStep) -> str:
+    whom = f"on call: {step.schedule}" if step.schedule else f"channel {step.channel}"
+    return f"{whom}, wait {duration(step.wait)}"
+
+
+def recovery_facts(policy: RecoveryPolicy) -> list[Row]:
+    """A recovery policy's rule and limits in words."""
+    hours = (
+        f"{policy.hours_from:%H:%M} to {policy.hours_until:%H:%M}"
+        if policy.hours_from and policy.hours_until
+        else "at any hour"
+    )
+    labels = ", ".join(f"{k}={v}" for k, v in policy.labels.items())
+    return [
+        Row("Alert", policy.alert_name or "any", labels),
+        Row("From severity", policy.get_min_severity_display().lower()),
+        Row("On", policy.cell or policy.account or "everything"),
+        Row("Answer", Remedy(policy.remedy).label, f"after {policy.delay} s" if policy.delay else "at once"),
+        Row("Cooldown", f"{policy.cooldown} s", "between two answers on one instance"),
+        Row(
+            "Within an hour",
+            f"{policy.tries} on one instance",
+            f"{policy.per_cell} in one cell, {policy.per_fleet} altogether",
+        ),
+        Row("Hours", hours, policy.zone if policy.hours_from else ""),
+        Row(
+            "Breaker",
+            f"after {policy.breaker_after} that did not help",
+            f"judged {policy.grace} s after the operation",
+        ),
+    ]

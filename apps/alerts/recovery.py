@@ -1,0 +1,326 @@
+"""Common faults mend themselves, inside limits: decide, act, see whether it helped, stop when it does not.
+
+Decisions are taken under a lock, one worker at a time, so that limits hold whatever the number of alerts. An answer is
+first a committed decision, then an operation with the decision as its idempotency key: a worker that dies in between
+leaves a decision that the next look carries out, once.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.http import Http404
+from django.utils import timezone
+
+from apps.access.services import system_actor
+from apps.core.choices import Tone
+from apps.core.context import acting
+from apps.operations import services
+from apps.operations.choices import OPEN, State, Via
+from apps.operations.models import Operation
+
+from . import intake
+from .choices import RANK, AlertState, DecisionState, Remedy, Severity, SignalState, Verdict
+from .limits import HOUR, Done, Ledger
+from .matching import fits
+from .models import Alert, RecoveryDecision, RecoveryPolicy
+from .nudging import nudge
+from .telling import of_incident, tell
+
+LOCK = 7_320_011
+#: Open alerts looked at in one go; those past it are held by limits anyway.
+AT_ONCE = 5_000
+#: A deploy that may be taken back is at most this old.
+TAKES_BACK = timedelta(hours=24)
+BREAKER = "RecoveryBreakerOpen"
+SOURCE = "recovery"
+
+
+def matches(policy: RecoveryPolicy, alert: Alert) -> bool:
+    """Whether this policy answers this alert."""
+    return (
+        alert.instance_id is not None
+        and RANK[Severity(alert.severity)] <= RANK[Severity(policy.min_severity)]
+        and fits(alert, policy, name=policy.alert_name)
+    )
+
+
+def policy_for(policies: Sequence[RecoveryPolicy], alert: Alert) -> RecoveryPolicy | None:
+    """The policy that decides about an alert: the first that fits. `policies` come in order of rank."""
+    return next((p for p in policies if matches(p, alert)), None)
+
+
+def decide(now: datetime | None = None) -> int:
+    """Decide about open alerts and carry out what was decided; gives how many operations were asked for."""
+    now = now or timezone.now()
+    with acting(system_actor("recovery"), reason="", via="system"), transaction.atomic(durable=True):
+        if not _alone():
+            return 0
+        policies = list(RecoveryPolicy.objects.filter(is_enabled=True).order_by("rank", "pk"))
+        if policies:
+            _decide_all(policies, now)
+    return carry_out()
+
+
+def _alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _decide_all(policies: Sequence[RecoveryPolicy], now: datetime) -> None:
+    ledger = Ledger.of(
+        Done(at, instance, cell, policy)
+        for at, instance, cell, policy in RecoveryDecision.objects.filter(
+            verdict__in=[Verdict.ACT, Verdict.DRY_RUN], at__gt=now - HOUR
+        ).values_list("at", "instance_id", "cell_id", "policy_id")
+    )
+    latest = {
+        d.alert_id: d
+        for d in RecoveryDecision.objects.filter(alert__state=AlertState.OPEN)
+        .order_by("alert_id", "-id")
+        .distinct("alert_id")
+    }
+    under_way = Operation.objects.filter(
+        target_type="instance", target_id=OuterRef("instance_id"), is_changing=True, state__in=OPEN
+    )
+    alerts = (
+        Alert.objects.filter(state=AlertState.OPEN, instance__isnull=False)
+        .filter(~Exists(under_way))
+        .order_by("id")
+    )
+    made = []
+    for alert in alerts[:AT_ONCE]:
+        policy = policy_for(policies, alert)
+        before = latest.get(alert.pk)
+        if policy is None or (before and before.state in (DecisionState.DECIDED, DecisionState.ACTING)):
+            continue
+        if (now - alert.opened_at).total_seconds() < policy.delay:
+            continue
+        decision = _judge(policy, alert, ledger, before, now)
+        if decision is not None:
+            made.append(decision)
+    RecoveryDecision.objects.bulk_create(made, batch_size=1_000)
+    told = [d for d in made if d.verdict == Verdict.ACT and d.incident is not None]
+    tell(
+        of_incident(
+            d.incident,
+            "recovery",
+            f"Recovery: {d.policy} answers",
+            why=d.why,
+            tone=Tone.BUSY,
+            instance_id=d.instance_id,
+        )
+        for d in told
+        if d.incident
+    )
+
+
+def _judge(
+    policy: RecoveryPolicy, alert: Alert, ledger: Ledger, before: RecoveryDecision | None, now: datetime
+) -> RecoveryDecision | None:
+    """The decision about one alert; None when it is held for the reason it was held for before."""
+    kind, params, lack = remedy_for(policy, alert)
+    why = lack
+    if policy.broken_at is not None:
+        why = "the circuit breaker is open: recoveries did not help"
+    elif not lack:
+        why = ledger.objection(policy, instance_id=alert.instance_id, cell_id=alert.cell_id, at=now)
+    held = bool(why)
+    if held and before is not None and before.verdict == Verdict.HELD and _same(before.why, why):
+        return None
+    if not held:
+        ledger.add(Done(now, alert.instance_id, alert.cell_id, policy.pk))
+    verdict = Verdict.HELD if held else (Verdict.DRY_RUN if policy.is_dry_run else Verdict.ACT)
+    number = (before.number if before else 0) + 1
+    return RecoveryDecision(
+        policy=policy, alert=alert, incident_id=alert.incident_id, instance_id=alert.instance_id, cell_id=alert.cell_id,
+        number=number, verdict=verdict, why=(why or f"{alert.name}, try {ledger.by_instance[alert.instance_id]} of {policy.tries} within an hour")[:300],
+        kind=kind, params=params, at=now, actor_id=system_actor("recovery").pk,
+        state=DecisionState.DECIDED if verdict == Verdict.ACT else DecisionState.CLOSED,
+        ended_at=None if verdict == Verdict.ACT else now,
+    )  # fmt: skip
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two reasons are the same but for their figures (a cooldown counts down)."""
+    return "".join(c for c in one if not c.isdigit()) == "".join(c for c in other if not c.isdigit())
+
+
+def remedy_for(policy: RecoveryPolicy, alert: Alert) -> tuple[str, dict[str, str], str]:
+    """The operation that a policy's remedy comes to: kind, parameters, and what it lacks if it cannot be done."""
+    if policy.remedy != Remedy.ROLL_BACK:
+        return policy.remedy, {}, ""
+    last = (
+        Operation.objects.filter(
+            target_type="instance",
+            target_id=alert.instance_id or 0,
+            kind="deploy",
+            created_at__gte=timezone.now() - TAKES_BACK,
+        )
+        .exclude(actor=system_actor("recovery"))
+        .order_by("-id")
+        .first()
+    )
+    version = last.notes.get("wanted_before", "") if last else ""
+    if not version:
+        return "deploy", {}, "no deploy of the last 24 hours to take back"
+    return "deploy", {"version": version}, ""
+
+
+# --- Acting ------------------------------------------------------------------------------------------
+
+
+def carry_out() -> int:
+    """Ask for the operations of decisions that have none yet; gives how many. Again is the same as once."""
+    asked = 0
+    rows = RecoveryDecision.objects.filter(state=DecisionState.DECIDED, verdict=Verdict.ACT)
+    for decision in rows.select_related("policy", "alert").order_by("id")[:AT_ONCE]:
+        asked += _ask(decision)
+    return asked
+
+
+def _ask(decision: RecoveryDecision) -> int:
+    try:
+        operation = services.submit(
+            kind=decision.kind,
+            target_id=decision.instance_id or 0,
+            params=decision.params,
+            actor=system_actor("recovery"),
+            reason=f"recovery “{decision.policy}” answers: {decision.alert}"[:500],
+            idempotency_key=f"recovery:{decision.pk}",
+            via=Via.SYSTEM,
+        )
+    except (services.Refused, PermissionDenied, Http404) as refusal:
+        _end(decision, DecisionState.REFUSED, str(refusal))
+        return 0
+    RecoveryDecision.objects.filter(pk=decision.pk, state=DecisionState.DECIDED).update(
+        state=DecisionState.ACTING, operation_id=operation.pk
+    )
+    return 1
+
+
+def _end(decision: RecoveryDecision, state: str, result: str) -> bool:
+    """End a decision by a conditional UPDATE, and tell it; whether it was this call that ended it."""
+    with acting(system_actor("recovery"), reason="", via="system"), transaction.atomic(durable=True):
+        rows = RecoveryDecision.objects.filter(
+            pk=decision.pk, state__in=[DecisionState.DECIDED, DecisionState.ACTING]
+        )
+        if not rows.update(state=state, result=result[:300], ended_at=timezone.now()):
+            return False
+        if decision.incident is not None:
+            tone = Tone.OK if state == DecisionState.HELPED else Tone.BAD
+            words = {DecisionState.HELPED: "helped", DecisionState.REFUSED: "was refused"}.get(
+                DecisionState(state), "did not help"
+            )
+            tell(
+                [
+                    of_incident(
+                        decision.incident, "recovered" if tone == Tone.OK else "recovery_failed",
+                        f"Recovery: {decision.policy} {words}", why=result[:300], tone=tone,
+                        operation_id=decision.operation_id, instance_id=decision.instance_id,
+                    )
+                ]
+            )  # fmt: skip
+        if state != DecisionState.HELPED:
+            _break(decision.policy)
+    return True
+
+
+def see_results(now: datetime | None = None) -> int:
+    """Judge answers whose operation has ended; gives how many. Helped: the alert is resolved within the grace."""
+    now = now or timezone.now()
+    judged = 0
+    rows = RecoveryDecision.objects.filter(state=DecisionState.ACTING).select_related(
+        "policy", "alert", "incident"
+    )
+    found = list(rows.order_by("id")[:AT_ONCE])
+    operations = Operation.objects.in_bulk([d.operation_id for d in found if d.operation_id])
+    for decision in found:
+        operation = operations.get(decision.operation_id or 0)
+        if operation is None or operation.is_open:
+            continue
+        judged += _see(decision, operation, now)
+    if judged:
+        nudge("decide_recoveries")
+    return judged
+
+
+def _see(decision: RecoveryDecision, operation: Operation, now: datetime) -> bool:
+    alert = decision.alert
+    ended = operation.finished_at or now
+    if operation.state != State.SUCCEEDED:
+        return _end(
+            decision, DecisionState.NO_HELP, f"{operation.get_state_display().lower()}: {operation.error}"
+        )
+    if not alert.is_open or alert.resolve_after is not None:
+        return _end(decision, DecisionState.HELPED, "the alert is resolved")
+    if (now - ended).total_seconds() > decision.policy.grace:
+        return _end(
+            decision, DecisionState.NO_HELP, f"still open {decision.policy.grace} s after the operation ended"
+        )
+    return False
+
+
+def _break(policy: RecoveryPolicy) -> None:
+    """Open the breaker when the last so many answers did not help: stop, and page. In the caller's transaction."""
+    last = RecoveryDecision.objects.filter(
+        policy=policy, verdict=Verdict.ACT, ended_at__isnull=False
+    ).order_by("-ended_at", "-id")
+    if policy.counts_from is not None:
+        last = last.filter(at__gt=policy.counts_from)
+    states = list(last.values_list("state", flat=True)[: policy.breaker_after])
+    failed = (DecisionState.NO_HELP, DecisionState.REFUSED)
+    if len(states) < policy.breaker_after or any(state not in failed for state in states):
+        return
+    if RecoveryPolicy.objects.filter(pk=policy.pk, broken_at__isnull=True).update(broken_at=timezone.now()):
+        intake.write(SOURCE, [breaker_signal(policy, SignalState.FIRING, last.first())])
+
+
+def breaker_signal(policy: RecoveryPolicy, state: str, last: RecoveryDecision | None = None) -> intake.Said:
+    """The signal that a breaker opened or was closed; about the instance of the last answer, whose incident it joins."""
+    labels = {"alertname": BREAKER, "policy": policy.name}
+    alert = last.alert if last else None
+    return intake.Said(
+        state=state, name=BREAKER, severity=Severity.CRITICAL if state == SignalState.FIRING else Severity.INFO,
+        summary=f"Recovery “{policy}” stopped: {policy.breaker_after} answers in a row did not help",
+        labels=labels, fingerprint=intake.fingerprint(SOURCE, labels),
+        instance_id=alert.instance_id if alert else None,
+        cell_id=alert.cell_id if alert else policy.cell_id,
+        account_id=alert.account_id if alert else policy.account_id,
+    )  # fmt: skip
+
+
+def would_have(policy: RecoveryPolicy, alerts: Sequence[Alert]) -> list[tuple[Alert, str]]:
+    """A dry run over past alerts, oldest first: each with "" where it would have acted, else with what stood against it.
+
+    The breaker is left out: whether an answer would have helped, nobody knows.
+    """
+    ledger, told = Ledger(), []
+    for alert in alerts:
+        if not matches(policy, alert):
+            continue
+        at = alert.opened_at + timedelta(seconds=policy.delay)
+        if alert.resolved_at is not None and alert.resolved_at < at:
+            told.append((alert, f"resolved by itself within {policy.delay} s"))
+            continue
+        why = ledger.objection(policy, instance_id=alert.instance_id, cell_id=alert.cell_id, at=at)
+        if not why:
+            ledger.add(Done(at, alert.instance_id, alert.cell_id, policy.pk))
+        told.append((alert, why))
+    return told
+
+
+def past(policy: RecoveryPolicy, days: int = 30) -> list[Alert]:
+    """The alerts of the last days that a dry run looks at, oldest first."""
+    since = timezone.now() - timedelta(days=days)
+    rows = Alert.objects.filter(Q(name=policy.alert_name) if policy.alert_name else Q(), opened_at__gte=since)
+    return list(rows.order_by("opened_at", "id")[:20_000])
+
+
+def actor() -> Any:
+    """Who recovers."""
+    return system_actor("recovery")

@@ -1,0 +1,39 @@
+"""What alerting registers with the floors below."""
+
+from django.conf import settings
+
+from apps.access.choices import Permission
+from apps.core import navigation
+from apps.fleet import observing
+from apps.operations import ticks
+
+from . import health, scopes, summary
+
+
+def register() -> None:
+    """Called once, from apps.py."""
+    scopes.register()
+    observing.on_health_changes(health.heard)
+    navigation.register(navigation.NavItem("Incidents", "alerts:incidents", group="Watch", order=10, key="n"))
+    navigation.register(
+        navigation.NavItem(
+            "Recovery", "alerts:recoveries", group="Watch", order=20, permission=Permission.VIEW
+        )
+    )
+    navigation.register(navigation.NavItem("On call", "alerts:on_call", group="Watch", order=30))
+    navigation.register_bar(summary.bar_parts)
+    ticks.register("alerts", every=2.0, send=_send("tick"))
+    ticks.register("alerts, slowly", every=10.0, send=_send("slow_tick"))
+    ticks.register("forget old signals", every=3600.0, send=_send("forget_old_signals"))
+    if settings.ALERTS_WATCHER_URL:
+        ticks.register("tell the watcher", every=60.0, send=_send("tell_the_watcher"))
+
+
+def _send(name: str) -> "ticks.Send":
+    def send() -> None:
+        # Late: an actor can be made only once the broker is there.
+        from . import actors
+
+        getattr(actors, name).send()
+
+    return send

@@ -1,0 +1,152 @@
+"""How incidents and alerts are listed."""
+
+from typing import Any
+
+import django_tables2 as tables
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.core.templatetags.ui import ago, num, status, tag
+
+from .models import Alert, Incident
+
+STATE = {"td": {"class": "state"}}
+MAIN = {"td": {"class": "main"}}
+RIGHT = {"td": {"class": "r nowrap"}}
+
+
+def state_tag(incident: Incident) -> SafeString:
+    """An incident's state; `open` and `resolved` are the shell's own words."""
+    words = {"triggered": ("bad", "triggered"), "acknowledged": ("busy", "acknowledged")}
+    return tag(*words[incident.state]) if incident.state in words else status("resolved")
+
+
+class IncidentTable(tables.Table):
+    """Incidents, newest first; alerts and tenants are counted for the rows of the page alone."""
+
+    severity = tables.Column(orderable=False, attrs=STATE)
+    title = tables.Column(verbose_name="Incident", orderable=False, attrs=MAIN)
+    state = tables.Column(orderable=False)
+    alerts = tables.Column(accessor="alert_count", orderable=False, attrs=RIGHT, empty_values=())
+    tenants = tables.Column(accessor="tenant_count", orderable=False, attrs=RIGHT, empty_values=())
+    commander = tables.Column(orderable=False, empty_values=())
+    opened_at = tables.Column(verbose_name="Began", orderable=False, attrs=RIGHT)
+    id = tables.Column(verbose_name="No.", attrs=RIGHT)
+
+    class Meta:
+        model = Incident
+        fields: tuple[str, ...] = ()
+        order_by = "-id"
+
+    def render_severity(self, record: Incident) -> SafeString:
+        return status(record.severity)
+
+    def value_severity(self, record: Incident) -> str:
+        return record.severity
+
+    def render_title(self, record: Incident) -> SafeString:
+        return format_html(
+            '<a href="{}"><b>{}</b></a>', reverse("alerts:incident", args=[record.pk]), record.title
+        )
+
+    def value_title(self, record: Incident) -> str:
+        return record.title
+
+    def render_state(self, record: Incident) -> SafeString:
+        return state_tag(record)
+
+    def value_state(self, record: Incident) -> str:
+        return record.state
+
+    def render_alerts(self, record: Any) -> SafeString | str:
+        if record.open_count and record.open_count != record.alert_count:
+            return format_html(
+                "{} <small>of {} open</small>", num(record.open_count), num(record.alert_count)
+            )
+        return num(record.alert_count)
+
+    def value_alerts(self, record: Any) -> int:
+        return int(record.alert_count)
+
+    def render_tenants(self, record: Any) -> str:
+        return num(record.tenant_count)
+
+    def value_tenants(self, record: Any) -> int:
+        return int(record.tenant_count)
+
+    def render_commander(self, record: Incident) -> str:
+        return str(record.commander) if record.commander else ""
+
+    def value_commander(self, record: Incident) -> str:
+        return record.commander.username if record.commander else ""
+
+    def render_opened_at(self, record: Incident) -> SafeString:
+        return ago(record.opened_at)
+
+    def value_opened_at(self, record: Incident) -> str:
+        return record.opened_at.isoformat(timespec="seconds")
+
+
+class AlertTable(tables.Table):
+    """Alerts, newest first."""
+
+    severity = tables.Column(orderable=False, attrs=STATE)
+    summary = tables.Column(verbose_name="Alert", orderable=False, attrs=MAIN, empty_values=())
+    state = tables.Column(orderable=False)
+    where = tables.Column(verbose_name="On", orderable=False, accessor="pk")
+    source_name = tables.Column(verbose_name="Source", orderable=False)
+    signals = tables.Column(orderable=False, attrs=RIGHT)
+    opened_at = tables.Column(verbose_name="Opened", orderable=False, attrs=RIGHT)
+    id = tables.Column(verbose_name="No.", attrs=RIGHT)
+
+    class Meta:
+        model = Alert
+        fields: tuple[str, ...] = ()
+        order_by = "-id"
+
+    def render_severity(self, record: Alert) -> SafeString:
+        return status(record.severity)
+
+    def value_severity(self, record: Alert) -> str:
+        return record.severity
+
+    def render_summary(self, record: Alert) -> SafeString:
+        if record.incident_id:
+            url = reverse("alerts:incident", args=[record.incident_id])
+            return format_html('<a href="{}"><b>{}</b></a><small>{}</small>', url, record, record.name)
+        return format_html("<b>{}</b><small>{}</small>", record, record.name)
+
+    def value_summary(self, record: Alert) -> str:
+        return str(record)
+
+    def render_state(self, record: Alert) -> SafeString:
+        shown = tag("bad", "open") if record.is_open else status("resolved")
+        return format_html("{} {}", shown, muted_tag(record))
+
+    def value_state(self, record: Alert) -> str:
+        return record.state
+
+    def render_where(self, record: Alert) -> SafeString | str:
+        if record.instance:
+            url = reverse("fleet:instance", args=[record.instance_id])
+            return format_html('<a href="{}">{}</a>', url, record.instance)
+        return str(record.cell or record.account or "")
+
+    def value_where(self, record: Alert) -> str:
+        return str(record.instance or record.cell or record.account or "")
+
+    def render_opened_at(self, record: Alert) -> SafeString:
+        return ago(record.opened_at)
+
+    def value_opened_at(self, record: Alert) -> str:
+        return record.opened_at.isoformat(timespec="seconds")
+
+
+def muted_tag(alert: Alert) -> SafeString | str:
+    """Why an alert pages nobody, or that it flaps; "" otherwise."""
+    if alert.silence_id:
+        return tag("idle", "silenced")
+    if alert.inhibited_by_id and alert.is_open:
+        return tag("idle", "explained")
+    return tag("warn", "flapping") if alert.is_open and alert.flaps >= 3 else ""

@@ -1,0 +1,1 @@
+"""Alerting's pages, and its doors for machines."""

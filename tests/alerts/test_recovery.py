@@ -1,0 +1,272 @@
+"""Recovery acts inside its limits, sees whether it helped, and stops when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+
+import pytest
+import time_machine
+from django.core.exceptions import PermissionDenied
+from django.utils import timezone
+
+from apps.access.models import Grant, User
+from apps.access.services import system_actor
+from apps.alerts import managing, processing, recovery
+from apps.alerts.models import Alert, Incident, RecoveryDecision, RecoveryPolicy
+from apps.core.models import Event
+from apps.fleet.models import Cell, Instance
+from apps.operations.models import Operation
+from apps.operations.services import submit
+from tests.alerts.conftest import fail, make_recovery, mend, open_alerts, recover
+from tests.factories import make_cell, make_instance
+
+Many = Callable[[int], list[Instance]]
+
+
+def end(state: str = "succeeded") -> None:
+    """The operations under way end."""
+    Operation.objects.filter(finished_at__isnull=True).unrecorded_update(
+        state=state, finished_at=timezone.now(), error="" if state == "succeeded" else "it crashes"
+    )
+
+
+def states() -> list[str]:
+    return list(RecoveryDecision.objects.order_by("id").values_list("state", flat=True))
+
+
+class TestDeciding:
+    def test_signal_decision_action_result(self, boss: User, instances: Many) -> None:
+        make_recovery(boss)
+        (one,) = instances(1)
+        fail(one)
+        assert (recover(), recover()) == (1, 0)
+        decision = RecoveryDecision.objects.get()
+        operation = Operation.objects.get()
+        assert (operation.pk, operation.kind, operation.target_id) == (
+            decision.operation_id,
+            "restart",
+            one.pk,
+        )
+        assert (operation.actor.username, operation.via) == ("system:recovery", "system")
+        assert recovery.see_results() == 0
+        end()
+        mend(one)
+        assert recovery.see_results() == 1
+        assert states() == ["helped"]
+        kinds = list(
+            Event.objects.filter(kind__startswith="incident.rec")
+            .order_by("id")
+            .values_list("kind", flat=True)
+        )
+        assert kinds == ["incident.recovery", "incident.recovered"]
+
+    def test_a_worker_that_dies_between_decision_and_operation(
+        self, boss: User, instances: Many, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_recovery(boss)
+        fail(instances(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, "carry_out", lambda: 0)
+            recover()
+        assert (states(), Operation.objects.count()) == (["decided"], 0)
+        with monkeypatch.context() as patch:  # the operation is there, the note of it is not
+            patch.setattr(RecoveryDecision.objects, "filter", RecoveryDecision.objects.filter)
+            assert recovery.carry_out() == 1
+        RecoveryDecision.objects.update(state="decided", operation_id=None)
+        recovery.carry_out()
+        assert Operation.objects.count() == 1
+
+    def test_only_what_it_names(self, boss: User, cell: Cell) -> None:
+        make_recovery(boss, cell=cell)
+        here, there = make_instance(cell=cell), make_instance(cell=make_cell())
+        fail([here, there])
+        assert recover() == 1
+        assert Operation.objects.get().target_id == here.pk
+
+    def test_it_waits_for_what_is_under_way(self, boss: User, instances: Many) -> None:
+        make_recovery(boss)
+        (one,) = instances(1)
+        submit(kind="restart", target_id=one.pk, actor=boss, reason="mine")
+        fail(one)
+        assert recover() == 0
+
+    def test_a_dry_run_does_nothing_and_keeps_its_limits(self, boss: User, instances: Many) -> None:
+        make_recovery(boss, is_dry_run=True, per_cell=2)
+        fail(instances(3))
+        assert recover() == 0
+        assert not Operation.objects.exists()
+        assert sorted(RecoveryDecision.objects.values_list("verdict", flat=True)) == [
+            "dry_run",
+            "dry_run",
+            "held",
+        ]
+
+    def test_roll_back_takes_back_the_last_deploy(self, boss: User, instances: Many) -> None:
+        make_recovery(boss, remedy="roll_back")
+        one, two = instances(2)
+        made = submit(kind="deploy", target_id=one.pk, params={"version": "2.0"}, actor=boss, reason="new")
+        Operation.objects.filter(pk=made.pk).unrecorded_update(
+            state="succeeded",
+            started_at=timezone.now(),
+            finished_at=timezone.now(),
+            notes={"wanted_before": "1.0.0"},
+        )
+        fail([one, two])
+        assert recover() == 1
+        last = Operation.objects.latest("id")
+        assert (last.kind, last.params, last.target_id) == ("deploy", {"version": "1.0.0"}, one.pk)
+        held = RecoveryDecision.objects.get(verdict="held")
+        assert held.why == "no deploy of the last 24 hours to take back"
+
+    def test_nobody_orders_what_they_may_not_do(self, olga: User, cell: Cell) -> None:
+        with pytest.raises(PermissionDenied):
+            make_recovery(olga)
+        make_recovery(olga, cell=cell)
+        grants = Grant.objects.filter(user=system_actor("recovery"))
+        assert [(g.role.name, g.scope.kind, g.scope.object_id) for g in grants] == [
+            ("recovery", "cell", cell.pk)
+        ]
+
+
+class TestLimits:
+    def cycle(self, one: Instance, after: float) -> int:
+        """It fails once more, `after` seconds from now."""
+        with time_machine.travel(timezone.now() + timedelta(seconds=after), tick=False):
+            fail(one)
+            return recover()
+
+    def test_cooldown_then_tries(self, boss: User, instances: Many) -> None:
+        make_recovery(boss, cooldown=60, tries=2, breaker_after=9)
+        (one,) = instances(1)
+        asked = []
+        for after in (0, 30, 61, 122, 3700):
+            asked.append(self.cycle(one, after))
+            with time_machine.travel(timezone.now() + timedelta(seconds=after), tick=False):
+                end()
+                mend(one)
+                recovery.see_results()
+        assert asked == [1, 0, 1, 0, 1]
+
+    def test_per_cell_and_fleet_wide(self, boss: User, cell: Cell) -> None:
+        make_recovery(boss, per_cell=2, per_fleet=3)
+        other = make_cell()
+        fail([make_instance(cell=cell) for _ in range(4)] + [make_instance(cell=other) for _ in range(4)])
+        assert recover() == 3
+        by_cell = [Operation.objects.filter(cell_id=c.pk).count() for c in (cell, other)]
+        assert by_cell == [2, 1]
+
+    def test_hours(self, boss: User, instances: Many) -> None:
+        make_recovery(boss, hours_from=time(9), hours_until=time(17), zone="Europe/Berlin")
+        fail(instances(1))
+        Alert.objects.update(opened_at=datetime(2026, 1, 1, tzinfo=timezone.get_default_timezone()))
+        assert recovery.decide(datetime(2026, 7, 1, 6, 59, tzinfo=timezone.get_default_timezone())) == 0
+        assert recovery.decide(datetime(2026, 7, 1, 7, 0, tzinfo=timezone.get_default_timezone())) == 1
+
+    def test_a_reason_is_kept_once_though_its_figures_change(self, boss: User, instances: Many) -> None:
+        make_recovery(boss, cooldown=600)
+        (one,) = instances(1)
+        fail(one)
+        recover()
+        end()
+        for seconds in (30, 31, 32):
+            with time_machine.travel(timezone.now() + timedelta(seconds=seconds), tick=False):
+                recovery.see_results()
+                recover()
+        assert RecoveryDecision.objects.filter(verdict="held").count() == 1
+
+    @pytest.mark.parametrize("remedy", ["restart"])
+    def test_a_storm_of_two_thousand(self, boss: User, cell: Cell, remedy: str) -> None:
+        """Two thousand instances in four cells fail at once, again and again: never more than the limits allow."""
+        make_recovery(boss, remedy=remedy, per_cell=5, per_fleet=12, breaker_after=50)
+        from apps.fleet.models import SimulatedInstance
+        from tests.factories import as_system
+
+        cells = [cell, *(make_cell() for _ in range(3))]
+        with as_system():
+            rows = Instance.objects.create_unrecorded(
+                [
+                    Instance(
+                        name=f"storm-{i}",
+                        cell=cells[i % 4],
+                        health="well",
+                        version="1",
+                        wanted_version="1",
+                        generation=1,
+                    )
+                    for i in range(2_000)
+                ]
+            )
+        SimulatedInstance.objects.bulk_create(SimulatedInstance(instance=i, version="1") for i in rows)
+        for _ in range(3):
+            fail(rows)
+            recover()
+            end("failed")
+            recovery.see_results()
+        assert open_alerts() >= 2_000
+        assert Operation.objects.count() == 12
+        assert max(Operation.objects.filter(cell_id=c.pk).count() for c in cells) <= 5
+        assert Incident.objects.count() <= 4
+
+
+class TestBreaker:
+    def test_recoveries_that_do_not_help_stop_and_page(self, boss: User, instances: Many) -> None:
+        policy = make_recovery(boss, cooldown=0, tries=9, breaker_after=3)
+        (one,) = instances(1)
+        fail(one)
+        for _ in range(3):
+            assert recover() == 1
+            end("failed")
+            assert recovery.see_results() == 1
+        assert recover() == 0
+        policy.refresh_from_db()
+        assert policy.broken_at is not None
+        assert RecoveryDecision.objects.latest("id").why.startswith("the circuit breaker is open")
+        processing.process_signals()
+        alert = Alert.objects.get(name=recovery.BREAKER)
+        assert (alert.severity, alert.incident) == (
+            "critical",
+            Alert.objects.get(instance=one, name="InstanceFailing").incident,
+        )
+        managing.close_breaker(policy, actor=boss)
+        processing.process_signals()
+        assert not Alert.objects.get(name=recovery.BREAKER).is_open
+        assert recover() == 1, "and counts anew"
+        end("failed")
+        recovery.see_results()
+        policy.refresh_from_db()
+        assert policy.broken_at is None
+
+    def test_one_that_helps_begins_the_count_again(self, boss: User, instances: Many) -> None:
+        policy = make_recovery(boss, cooldown=0, tries=9, breaker_after=2)
+        (one,) = instances(1)
+        for state in ("failed", "succeeded", "failed"):
+            fail(one)
+            recover()
+            end(state)
+            if state == "succeeded":
+                mend(one)
+            recovery.see_results()
+        policy.refresh_from_db()
+        assert policy.broken_at is None
+        assert states() == ["no_help", "helped", "no_help"]
+
+    def test_still_open_after_the_grace_did_not_help(self, boss: User, instances: Many) -> None:
+        make_recovery(boss, grace=20)
+        fail(instances(1))
+        recover()
+        end()
+        assert recovery.see_results() == 0
+        with time_machine.travel(timezone.now() + timedelta(seconds=21)):
+            assert recovery.see_results() == 1
+        assert states() == ["no_help"]
+
+
+def test_a_dry_run_over_the_past_keeps_the_same_limits(boss: User, instances: Many) -> None:
+    policy = make_recovery(boss, per_cell=2)
+    rows = instances(4)
+    fail(rows)
+    mend(rows)
+    told = recovery.would_have(policy, recovery.past(policy))
+    assert [why for _, why in told] == ["", "", *["the 2 answers in one cell within an hour are used up"] * 2]
+    assert recovery.would_have(RecoveryPolicy(alert_name="Other"), recovery.past(policy)) == []
