@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.tenants",
     "apps.fleet",
+    "apps.cost",
     "django.contrib.humanize",
     "portal.admin.DaytwoAdminConfig",
     "guardian",

@@ -1,0 +1,28 @@
+"""What the money registers with the floors below."""
+
+from apps.access.choices import Permission
+from apps.core import navigation
+from apps.operations import ticks
+
+from . import scopes
+
+
+def register() -> None:
+    """Called once, from apps.py."""
+    scopes.register()
+    item = navigation.NavItem(
+        "Cost", "cost:overview", group="Account for", order=50, permission=Permission.SEE_COST, key="m"
+    )
+    navigation.register(item)
+    ticks.register("read open bills", every=15.0, send=_send("read_open_bills"))
+    ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
+
+
+def _send(name: str) -> "ticks.Send":
+    def send() -> None:
+        # Late: an actor can be made only once the broker is there.
+        from . import actors
+
+        getattr(actors, name).send()
+
+    return send

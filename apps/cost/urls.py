@@ -1,0 +1,4 @@
+"""The money's addresses."""
+
+app_name = "cost"
+urlpatterns: list[object] = []
