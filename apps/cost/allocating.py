@@ -117,7 +117,7 @@ def make_facts(
 
 def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
     """From taken groups to facts: pools shared out, all else added up."""
-    pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "NULL"
+    pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
     sums = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
     duck.execute(
         f"CREATE OR REPLACE TABLE pools AS SELECT row_number() OVER () AS pool, * FROM (SELECT run, rule, day, account, sub, "
