@@ -114,9 +114,7 @@ class Statement(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return (
-            f"{self.provider} {self.billing_account_name or self.billing_account}, {self.period_start:%b %Y}"
-        )
+        return f"{self.provider} {self.billing_account_name or self.billing_account} from {self.period_start}"
 
 
 class RuleSet(BaseModel):
@@ -172,6 +170,8 @@ class Rule(BaseModel):
 
     def in_words(self) -> str:
         """What it does, in a few words."""
+        if self.kind not in RuleKind.values:
+            return "a rule without a kind"
         what = {
             RuleKind.TAG: f"tag “{self.tag}” names the tenant",
             RuleKind.FIXED: f"all to {self.tenant.key if self.tenant else '?'}",
@@ -297,4 +297,4 @@ class Rate(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return f"1 {self.currency} = {self.rate.normalize()} {self.into} from {self.day}"
+        return f"1 {self.currency} = {self.rate} {self.into} from {self.day}"

@@ -3,6 +3,7 @@
 from apps.access.choices import Permission
 from apps.core import navigation
 from apps.operations import ticks
+from apps.tenants import panels
 
 from . import scopes
 
@@ -14,6 +15,7 @@ def register() -> None:
         "Cost", "cost:overview", group="Account for", order=50, permission=Permission.SEE_COST, key="m"
     )
     navigation.register(item)
+    panels.tabs.append(panels.Tab("cost", "Cost", "cost:tenant", Permission.SEE_COST))
     ticks.register("read open bills", every=15.0, send=_send("read_open_bills"))
     ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
 

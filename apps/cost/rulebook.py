@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Sum
 from django.utils import timezone
 
 from apps.access.models import User
@@ -21,7 +21,7 @@ from . import allocating
 from .choices import SetState
 from .duck import connected
 from .importing import MONEY_LOCK
-from .models import Bill, Rule, RuleSet, Statement
+from .models import Bill, Rule, RuleSet, Run, Statement
 
 
 class NotActivated(Exception):
@@ -135,6 +135,15 @@ def preview(ruleset: RuleSet, period: date | None = None) -> Preview:
     )
 
 
+def totals_now(period: date | None) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+    """What counts of a period, by currency: to tenants, overhead, unallocated."""
+    rows = Run.objects.filter(is_current=True, statement__period_start=period or date.max).order_by()
+    sums = rows.values_list("statement__currency").annotate(
+        a=Sum("allocated"), o=Sum("overhead"), u=Sum("unallocated")
+    )
+    return {currency: (a, o, u) for currency, a, o, u in sums}
+
+
 def _by_bill(statements: list[Statement]) -> dict[Bill, list[Statement]]:
     found: dict[Bill, list[Statement]] = {}
     for statement in statements:
@@ -180,14 +189,8 @@ def _nudge() -> None:
 def stale() -> list[int]:
     """Current statements that count by another version than the active one, newest period first."""
     rows = Statement.objects.filter(is_current=True, bill__state="imported")
-    rows = rows.exclude(runs__in=_runs_by_active())
+    rows = rows.exclude(runs__in=Run.objects.filter(is_current=True, ruleset__state=SetState.ACTIVE))
     return list(rows.order_by("-period_start", "pk").values_list("pk", flat=True))
-
-
-def _runs_by_active() -> Any:
-    from .models import Run
-
-    return Run.objects.filter(is_current=True, ruleset__state=SetState.ACTIVE)
 
 
 def allocate_stale() -> None:

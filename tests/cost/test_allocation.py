@@ -17,7 +17,19 @@ from apps.access.services import system_actor
 from apps.cost import allocating, importing, rulebook
 from apps.cost.models import Bill, DailyCost, Rate, Rule, RuleSet, Run, Statement, SubAccount, Usage
 from tests import factories
-from tests.cost.bills import LINE, add_rules, as_csv, current, deliver, deliver_sample, facts, lines, statement_total, sums, tenants
+from tests.cost.bills import (
+    LINE,
+    add_rules,
+    as_csv,
+    current,
+    deliver,
+    deliver_sample,
+    facts,
+    lines,
+    statement_total,
+    sums,
+    tenants,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +45,15 @@ def by_tenant() -> dict[str | None, Decimal]:
 class TestRules:
     def test_a_tag_names_the_tenant(self) -> None:
         tenants("acme", "globex")
-        deliver(as_csv([*lines("3", **tag("customer", "Acme ")), *lines("4", **tag("customer", "nobody")), *lines("5")]))
+        deliver(
+            as_csv(
+                [
+                    *lines("3", **tag("customer", "Acme ")),
+                    *lines("4", **tag("customer", "nobody")),
+                    *lines("5"),
+                ]
+            )
+        )
         add_rules({"kind": "tag", "tag": "customer"})
         assert by_tenant() == {"acme": 3, None: 9}
 
@@ -58,7 +78,9 @@ class TestRules:
         acme, _ = tenants("acme", "globex")
         deliver(as_csv([*lines("3", **tag("t", "globex")), *lines("4", ServiceName="S3"), *lines("5")]))
         add_rules(
-            {"kind": "tag", "tag": "t"}, {"kind": "fixed", "tenant": acme, "service": "S3"}, {"kind": "overhead", "service": "EC2"}
+            {"kind": "tag", "tag": "t"},
+            {"kind": "fixed", "tenant": acme, "service": "S3"},
+            {"kind": "overhead", "service": "EC2"},
         )
         assert by_tenant() == {"globex": 3, "acme": 4, None: 5}
         assert Run.objects.get(is_current=True).overhead == 5
@@ -67,7 +89,11 @@ class TestRules:
         tenants("a", "b", "c")
         deliver(as_csv(lines("0.000000000000000010")))
         add_rules({"kind": "evenly"})
-        assert {key: str(value.scaleb(18).normalize()) for key, value in by_tenant().items() if key} == {"a": "4", "b": "3", "c": "3"}
+        assert {key: str(value.scaleb(18).normalize()) for key, value in by_tenant().items() if key} == {
+            "a": "4",
+            "b": "3",
+            "c": "3",
+        }
 
     def test_shared_by_fixed_shares(self) -> None:
         tenants("a", "b", "c")
@@ -84,7 +110,9 @@ class TestRules:
         deliver(as_csv([*lines("4"), *lines("1", **other), *lines("2", **unused)]))
         add_rules({"kind": "usage", "driver": "requests"})
         assert by_tenant() == {"a": 3, "b": 2, None: 2}
-        assert Run.objects.get(is_current=True).unallocated == 2, "a day that nobody used anything stays unallocated"
+        assert Run.objects.get(is_current=True).unallocated == 2, (
+            "a day that nobody used anything stays unallocated"
+        )
 
     def test_nobody_to_share_with_leaves_it_unallocated(self) -> None:
         deliver(as_csv(lines("4")))
@@ -134,9 +162,21 @@ class TestVersions:
         for key in ("a", "b"):
             rulebook.add_rule(actor=actor, kind="tag", tag=key)
         rulebook.add_rule(actor=actor, position=1, kind="tag", tag="c")
-        assert list(Rule.objects.order_by("position").values_list("position", "tag")) == [(1, "c"), (2, "a"), (3, "b")]
+        assert list(Rule.objects.order_by("position").values_list("position", "tag")) == [
+            (1, "c"),
+            (2, "a"),
+            (3, "b"),
+        ]
 
-    @pytest.mark.parametrize("values", [{"kind": "tag"}, {"kind": "tag", "tag": 'a"b'}, {"kind": "shares", "shares": {"a": -1}}, {"kind": "usage"}])
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"kind": "tag"},
+            {"kind": "tag", "tag": 'a"b'},
+            {"kind": "shares", "shares": {"a": -1}},
+            {"kind": "usage"},
+        ],
+    )
     def test_a_rule_that_says_too_little_is_refused(self, values: dict[str, Any]) -> None:
         from django.core.exceptions import ValidationError
 
@@ -155,7 +195,9 @@ class TestTheRealSample:
     def test_by_tag_nothing_is_lost(self) -> None:
         tenants("brightpathmatrix", "zoommapmax")
         deliver_sample()
-        add_rules({"kind": "tag", "tag": "application"}, {"kind": "evenly", "service": "Elastic Load Balancing"})
+        add_rules(
+            {"kind": "tag", "tag": "application"}, {"kind": "evenly", "service": "Elastic Load Balancing"}
+        )
         assert sum(by_tenant().values()) == statement_total() == Decimal("14.66598547521")
         assert by_tenant()["brightpathmatrix"] > 1
         runs = Run.objects.filter(is_current=True)
@@ -178,7 +220,12 @@ ONE_LINE = st.fixed_dictionaries(
     }
 )  # fmt: skip
 WHERE = st.fixed_dictionaries(
-    {}, optional={"service": st.sampled_from(["EC2", "it's"]), "sub_account": st.just("s1"), "category": st.just("Usage")}
+    {},
+    optional={
+        "service": st.sampled_from(["EC2", "it's"]),
+        "sub_account": st.just("s1"),
+        "category": st.just("Usage"),
+    },
 )
 KINDS = st.sampled_from(
     [
@@ -227,7 +274,9 @@ def as_imported(*files: list[dict[str, str]]) -> list[tuple[Any, ...]]:
 
 @ALL_HERE
 @given(st.lists(ONE_LINE, min_size=1, max_size=12), RULES, st.randoms())
-def test_for_any_rules_and_any_bill(three: list[Any], some: list[dict[str, str]], rules: list[dict[str, Any]], random: Any) -> None:
+def test_for_any_rules_and_any_bill(
+    three: list[Any], some: list[dict[str, str]], rules: list[dict[str, Any]], random: Any
+) -> None:
     """Nothing is lost per day, sub-account and currency; order, splitting and importing again change nothing."""
     forget()
     add_rules(*rules)
@@ -235,7 +284,9 @@ def test_for_any_rules_and_any_bill(three: list[Any], some: list[dict[str, str]]
     found: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for day, _, sub, _, _, currency, billed, *_ in made:
         found[str(day), sub, currency] += billed
-    assert {key: value for key, value in found.items() if value} == {key: value for key, value in totals_of(some).items() if value}
+    assert {key: value for key, value in found.items() if value} == {
+        key: value for key, value in totals_of(some).items() if value
+    }
     again, is_new = importing.receive_upload([("x.csv", [as_csv(some)])], actor=system_actor("command"))
     importing.read_bill(again.pk)
     assert not is_new and facts() == made

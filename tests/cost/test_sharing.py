@@ -40,21 +40,29 @@ def test_order_and_sign_change_nothing(amount: Decimal, weights: dict[str, int])
 def test_the_sql_does_what_is_stated(amounts: list[Decimal], weights: dict[str, int]) -> None:
     with duckdb.connect() as duck:
         money = "DECIMAL(38,18)"
-        duck.execute(f"CREATE TABLE pools (pool BIGINT, rule BIGINT, day DATE, billed {money}, effective {money}, listed {money})")
-        duck.execute("CREATE TABLE weights (rule BIGINT, day DATE, tenant BIGINT, key VARCHAR, weight BIGINT)")
+        duck.execute(
+            f"CREATE TABLE pools (pool BIGINT, rule BIGINT, day DATE, billed {money}, effective {money}, listed {money})"
+        )
+        duck.execute(
+            "CREATE TABLE weights (rule BIGINT, day DATE, tenant BIGINT, key VARCHAR, weight BIGINT)"
+        )
         for number, amount in enumerate(amounts):
             duck.execute("INSERT INTO pools VALUES (?, 1, '2026-01-01', ?, ?, 0)", [number, amount, -amount])
         for tenant, (key, weight) in enumerate(weights.items()):
             duck.execute("INSERT INTO weights VALUES (1, '2026-01-01', ?, ?, ?)", [tenant, key, weight])
         rows = duck.execute(shares_sql("pools", "weights")).fetchall()
     keys = list(weights)
-    found = {(pool, keys[tenant]): (billed, effective, listed) for pool, tenant, billed, effective, listed in rows}
+    found = {
+        (pool, keys[tenant]): (billed, effective, listed) for pool, tenant, billed, effective, listed in rows
+    }
     for number, amount in enumerate(amounts):
         for key, share in share_out(amount, weights).items():
             assert found[number, key] == (share, -share, 0)
 
 
-@given(st.dictionaries(st.text("abc", min_size=1), st.decimals(0, 10**15, places=6, allow_nan=False), max_size=6))
+@given(
+    st.dictionaries(st.text("abc", min_size=1), st.decimals(0, 10**15, places=6, allow_nan=False), max_size=6)
+)
 def test_usage_becomes_whole_weights_within_bounds(usage: dict[str, Decimal]) -> None:
     weights = scaled(usage)
     assert all(weight > 0 for weight in weights.values())
