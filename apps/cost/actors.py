@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import importing, rulebook
+from . import importing, rulebook, usage
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
@@ -21,3 +21,9 @@ def read_open_bills() -> None:
 def allocate_stale() -> None:
     """Allocate again what counts by former rules."""
     rulebook.allocate_stale()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="bills")
+def count_usage() -> None:
+    """Count what tenants used today and yesterday."""
+    usage.count_usage()

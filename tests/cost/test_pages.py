@@ -23,7 +23,16 @@ from apps.audit.models import AuditEntry
 from apps.cost import rulebook
 from apps.cost.models import Bill, Rate, Rule, RuleSet, SubAccount
 from tests import factories
-from tests.cost.bills import SAMPLE, add_rules, as_csv, deliver, deliver_sample, lines, statement_total, tenants
+from tests.cost.bills import (
+    SAMPLE,
+    add_rules,
+    as_csv,
+    deliver,
+    deliver_sample,
+    lines,
+    statement_total,
+    tenants,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PAGES = ("overview", "breakdown", "lines", "heavy", "margins", "lab", "unallocated", "rules", "bills")
@@ -95,10 +104,17 @@ class TestSums:
             assert head == sum(rows) == Decimal("541.500000000001")
 
     def test_a_sum_leads_to_its_lines(self, finance: Client, world: dict[str, Any]) -> None:
-        html = page(finance, "lines", tenant=str(world["globex"].pk), rule=str(Rule.objects.filter(ruleset__state="active", kind="tag").get().pk))
+        html = page(
+            finance,
+            "lines",
+            tenant=str(world["globex"].pk),
+            rule=str(Rule.objects.filter(ruleset__state="active", kind="tag").get().pk),
+        )
         assert "1 line ·" in html.replace("\xa0", " ") and Decimal(500) in exact_amounts(html)
 
-    def test_a_share_of_a_pool_shows_the_pool_to_who_sees_all(self, finance: Client, world: dict[str, Any]) -> None:
+    def test_a_share_of_a_pool_shows_the_pool_to_who_sees_all(
+        self, finance: Client, world: dict[str, Any]
+    ) -> None:
         html = page(finance, "lines", tenant=str(world["acme"].pk))
         assert "pool" in html and "shared evenly" in html
 
@@ -123,7 +139,9 @@ class TestEarning:
         """acme earns 100 EUR and costs 39 USD; globex costs 502 USD, at a half."""
         html = page(finance, "margins")
         amounts = exact_amounts(html)
-        assert Decimal("100") - Decimal("39.0000000000005") / 2 in [a.quantize(Decimal("1E-13")) for a in amounts] or Decimal("80.5") < max(amounts)
+        assert Decimal("100") - Decimal("39.0000000000005") / 2 in [
+            a.quantize(Decimal("1E-13")) for a in amounts
+        ] or Decimal("80.5") < max(amounts)
         assert 'id="losing"' in html and "globex".title() in html
         assert "EC2 is 100% of its cost" in html
 
@@ -165,7 +183,17 @@ class TestScopes:
     def test_an_account_shows_no_number_that_includes_another(self, world: dict[str, Any], name: str) -> None:
         """The account `here` holds acme's 30 and the pool of 4.000000000001, which is all its own."""
         html = page(self.holder("account", world["here"]), name)
-        own = {Decimal(0), Decimal(30), Decimal("4.000000000001"), Decimal("34.000000000001"), Decimal("2.000000000001"), Decimal("2"), Decimal("32.000000000001"), Decimal("2.0000000000005"), Decimal("32.0000000000005")}
+        own = {
+            Decimal(0),
+            Decimal(30),
+            Decimal("4.000000000001"),
+            Decimal("34.000000000001"),
+            Decimal("2.000000000001"),
+            Decimal("2"),
+            Decimal("32.000000000001"),
+            Decimal("2.0000000000005"),
+            Decimal("32.0000000000005"),
+        }
         assert set(exact_amounts(html)) <= own
         assert "Mystery" not in html and "500" not in re.sub(r'href="[^"]*"', "", html)
 
@@ -173,12 +201,16 @@ class TestScopes:
     def test_a_tenant_shows_its_own_only(self, world: dict[str, Any], name: str) -> None:
         html = page(self.holder("tenant", world["acme"]), name)
         assert "Globex" not in html and "Mystery" not in html
-        assert not {Decimal("4.000000000001"), Decimal(500), Decimal("541.500000000001")} & set(exact_amounts(html))
+        assert not {Decimal("4.000000000001"), Decimal(500), Decimal("541.500000000001")} & set(
+            exact_amounts(html)
+        )
         if name == "breakdown":
             assert exact_amounts(html)[0] == Decimal("39.0000000000005")
 
     def test_a_tenants_holder_is_shown_no_line_of_a_pool(self, world: dict[str, Any]) -> None:
-        html = page(self.holder("tenant", world["acme"]), "lines", tenant=str(world["acme"].pk), service="Support")
+        html = page(
+            self.holder("tenant", world["acme"]), "lines", tenant=str(world["acme"].pk), service="Support"
+        )
         assert "No line to show" in html
 
     @pytest.mark.parametrize("name", ["unallocated", "rules", "bills"])
@@ -261,7 +293,11 @@ class TestBooks:
         assert "1 statement still counted by former rules" in page(finance, "rules")
         rulebook.allocate_stale()
         assert "still counted" not in page(finance, "rules")
-        assert Decimal(30) in exact_amounts(page(finance, "tenant", SubAccount.objects.get().costs.filter(run__is_current=True).get().tenant_id))
+        assert Decimal(30) in exact_amounts(
+            page(
+                finance, "tenant", SubAccount.objects.get().costs.filter(run__is_current=True).get().tenant_id
+            )
+        )
 
     def test_a_bad_rule_says_what_lacks(self, finance: Client) -> None:
         response = finance.post(reverse("cost:add_rule"), {"kind": "tag"})
