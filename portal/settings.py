@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "apps.fleet",
     "apps.releases",
     "apps.alerts",
+    "apps.cost",
     "django.contrib.humanize",
     "portal.admin.DaytwoAdminConfig",
     "guardian",

@@ -11,6 +11,7 @@ urlpatterns = [
     path("releases/", include("apps.releases.urls")),
     path("operations/", include("apps.operations.urls")),
     path("alerts/", include("apps.alerts.urls")),
+    path("cost/", include("apps.cost.urls")),
     path("access/", include("apps.access.urls")),
     path("audit/", include("apps.audit.urls")),
     path("accounts/", include("allauth.urls")),

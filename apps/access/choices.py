@@ -21,6 +21,8 @@ class Permission(models.TextChoices):
     SEE_AUDIT = "see_audit", "Read the audit trail"
     MANAGE_ACCESS = "manage_access", "Give and take access"
     BREAK_GLASS = "break_glass", "Break glass in an emergency"
+    SEE_COST = "see_cost", "See cost and revenue"
+    KEEP_BOOKS = "keep_books", "Import bills, change allocation rules"
 
 
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
@@ -31,8 +33,6 @@ CHANGING = frozenset(
         Permission.RESTART,
         Permission.DEPLOY,
         Permission.ROLL_OUT,
-        Permission.APPROVE,
-        Permission.FIX_DATA,
         Permission.APPROVE,
         Permission.FIX_DATA,
         Permission.ACKNOWLEDGE,
@@ -79,6 +79,10 @@ SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     "on-call": (
         "Looks, and may break glass in an emergency.",
         [*_LOOK, Permission.READ_LOGS, Permission.BREAK_GLASS],
+    "operator": ("Runs the fleet: start, stop, restart, deploy, diagnose.", _OPERATE),
+    "finance": (
+        "Sees what tenants cost and earn, imports bills; changes nothing in the fleet.",
+        [*_LOOK, Permission.SEE_COST, Permission.KEEP_BOOKS],
     ),
     "admin": ("Everything, data fixes and access too.", list(Permission)),
 }

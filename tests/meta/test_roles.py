@@ -29,6 +29,7 @@ from apps.alerts.models import (
 from apps.alerts.models import Page as AlertPage
 from apps.audit.models import AuditEntry
 from apps.core.models import Event, SavedView
+from apps.cost.models import Bill, Rule, RuleSet
 from apps.operations import previews
 from apps.operations.models import Batch, Operation, Schedule
 from tests import factories
@@ -158,6 +159,24 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:edit_recovery", "POST"): "302 403 404 403 403 422 422",
     ("alerts:switch_recovery", "POST"): "302 404 404 403 403 302 302",
     ("alerts:close_breaker", "POST"): "302 404 404 403 403 422 422",
+    ("cost:overview", "GET"): "302 403 403 403 403 403 200",
+    ("cost:breakdown", "GET"): "302 403 403 403 403 403 200",
+    ("cost:lines", "GET"): "302 403 403 403 403 403 200",
+    ("cost:tenant", "GET"): "302 403 403 403 403 403 200",
+    ("cost:unallocated", "GET"): "302 403 403 403 403 403 200",
+    ("cost:heavy", "GET"): "302 403 403 403 403 403 200",
+    ("cost:margins", "GET"): "302 403 403 403 403 403 200",
+    ("cost:lab", "GET"): "302 403 403 403 403 403 200",
+    ("cost:rules", "GET"): "302 403 403 403 403 403 200",
+    ("cost:add_rule", "POST"): "302 403 403 403 403 403 422",
+    ("cost:activate", "POST"): "302 403 403 403 403 403 422",
+    ("cost:remove_rule", "POST"): "302 403 403 403 403 403 302",
+    ("cost:discard_draft", "POST"): "302 403 403 403 403 403 302",
+    ("cost:bills", "GET"): "302 403 403 403 403 403 200",
+    ("cost:upload", "GET"): "302 403 403 403 403 403 200",
+    ("cost:upload", "POST"): "302 403 403 403 403 403 422",
+    ("cost:bill", "GET"): "302 403 403 403 403 403 200",
+    ("cost:retry", "POST"): "302 403 403 403 403 403 302",
     ("access:people", "GET"): "302 403 403 403 403 403 200",
     ("access:person", "GET"): "302 403 403 403 403 403 200",
     ("access:give", "POST"): "302 403 403 403 403 403 422",
@@ -194,6 +213,12 @@ LISTS = (
     "releases:advisories",
     "alerts:alerts",
     "alerts:incidents",
+    "cost:breakdown",
+    "cost:unallocated",
+    "cost:heavy",
+    "cost:margins",
+    "cost:lab",
+    "cost:bills",
     "access:people",
     "audit:list",
     "audit:seals",
@@ -237,6 +262,9 @@ def state_of_the_world() -> list[Any]:
             m.objects.count()
             for m in (Source, Heartbeat, Channel, OnCallSchedule, EscalationPolicy, AlertPage)
         ],
+        list(Bill.objects.order_by("pk").values_list("pk", "state")),
+        list(RuleSet.objects.order_by("pk").values_list("pk", "state")),
+        list(Rule.objects.order_by("pk").values_list("pk", "position")),
     ]
 
 
@@ -405,6 +433,12 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "alerts:edit_recovery": (recovery, operators),
         "alerts:switch_recovery": ({"on": "0"}, operators),
         "alerts:close_breaker": ({}, set()),  # it is closed
+        "cost:add_rule": ({"kind": "overhead"}, admins),
+        "cost:remove_rule": ({}, admins),
+        "cost:discard_draft": ({}, admins),
+        "cost:activate": ({"note": "by tag"}, admins),
+        "cost:upload": ({"delivery": SimpleUploadedFile("bill.csv", b"a,b\n1,2\n")}, admins),
+        "cost:retry": ({}, admins),
         "access:give": (grant, admins),
         "access:take": (reason, admins),
         "access:new_role": ({"name": "night", "permissions": ["view"], **reason}, admins),

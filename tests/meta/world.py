@@ -28,6 +28,7 @@ from apps.alerts.models import (
 )
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
+from apps.cost.models import Bill, Rule, RuleSet
 from apps.fleet.models import Diagnostics
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
@@ -87,6 +88,11 @@ class World:
             self.diagnostics = Diagnostics.objects.create(
                 instance=self.instance, operation_id=self.operation.pk, parts={"logs": "line"}, size=4
             )
+            self.bill = Bill.objects.create(
+                name="bill.csv", digest="0" * 64, state="refused", received_by=self.root
+            )
+            ruleset = RuleSet.objects.create(version=2)
+            self.rule = Rule.objects.create(ruleset=ruleset, position=1, kind="tag", tag="tenant")
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
             self._releases(here, there)
         self._alerts()
@@ -190,6 +196,9 @@ class World:
             },
             "access": {"pk": self.people["viewer_in"].pk},
             "audit:checkpoint": {"number": self.seal.number},
+            "cost:tenant": {"pk": self.tenant.pk},
+            "cost:remove_rule": {"pk": self.rule.pk},
+            "cost": {"pk": self.bill.pk},
             "audit": {"pk": self.audit_entry.pk},
             "fleet": {"pk": self.instance.pk},
             "releases:rollout": {"pk": self.rollout.pk},
