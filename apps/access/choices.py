@@ -79,7 +79,7 @@ SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     "on-call": (
         "Looks, and may break glass in an emergency.",
         [*_LOOK, Permission.READ_LOGS, Permission.BREAK_GLASS],
-    "operator": ("Runs the fleet: start, stop, restart, deploy, diagnose.", _OPERATE),
+    ),
     "finance": (
         "Sees what tenants cost and earn, imports bills; changes nothing in the fleet.",
         [*_LOOK, Permission.SEE_COST, Permission.KEEP_BOOKS],

@@ -99,6 +99,8 @@ def covering_many(model: type[models.Model], ids: Collection[int]) -> dict[int, 
 def covering(obj: models.Model | None) -> list[Cover]:
     """The scopes that cover this row (None: everything), narrowest first."""
     return [EVERYTHING] if obj is None else covering_many(type(obj), [obj.pk])[obj.pk]
+
+
 def narrow(model: type[models.Model], scopes: Scopes) -> Q:
     """What `model` told: which of its rows lie within scopes. For a floor above that builds its own on it."""
     return Q() if scopes.everything else _narrow[model](scopes)

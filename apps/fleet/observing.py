@@ -130,7 +130,14 @@ def record_observations(observations: Mapping[int, Observation], *, looked_at: d
 
 def _change(row: Mapping[str, Any], seen: Seen) -> HealthChange:
     return HealthChange(
-        row["id"], row["name"], row["cell_id"], row["cell__region__account_id"], row["health"], seen.health, seen.detail, seen.version
+        row["id"],
+        row["name"],
+        row["cell_id"],
+        row["cell__region__account_id"],
+        row["health"],
+        seen.health,
+        seen.detail,
+        seen.version,
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -145,6 +144,8 @@ def _vex() -> VexStatement:
         reason="because",
         stated_by=factories.make_user(),
     )
+
+
 def _statement() -> Statement:
     with factories.as_system():
         bill = Bill.objects.create(name="b.csv", digest=_n("d"), received_by=factories.make_user())
@@ -205,13 +206,21 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         lambda: Placement(tenant=factories.make_tenant(), instance=factories.make_instance()),
         {"since": "2026-01-01T00:00:00Z"},
     ),
-    Bill: (lambda: Bill(name="b.csv", digest=_n("d"), received_by=factories.make_user()), {"state": "reading"}),
+    Bill: (
+        lambda: Bill(name="b.csv", digest=_n("d"), received_by=factories.make_user()),
+        {"state": "reading"},
+    ),
     SubAccount: (lambda: SubAccount(provider="AWS", external_id=_n("s")), {"name": "Prod"}),
     Statement: (_statement, {"is_current": False}),
     RuleSet: (lambda: RuleSet(version=next(numbers), state="retired"), {"note": "why"}),
     Rule: (lambda: Rule(ruleset=_ruleset(), position=1, kind="tag", tag="t"), {"tag": "u"}),
     Run: (_run, {"is_current": False}),
-    Rate: (lambda: Rate(currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1), {"rate": 2}),
+    Rate: (
+        lambda: Rate(
+            currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1
+        ),
+        {"rate": 2},
+    ),
     Diagnostics: (
         lambda: Diagnostics(instance=factories.make_instance(), operation_id=next(numbers), parts={"a": "b"}),
         {"size": 5},

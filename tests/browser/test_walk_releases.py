@@ -40,7 +40,8 @@ def shot(page: Page, name: str) -> None:
 
 def sbom(path: Path, **packages: str) -> Path:
     components = [
-        {"type": "library", "name": name, "purl": f"pkg:pypi/{name}@{version}"} for name, version in packages.items()
+        {"type": "library", "name": name, "purl": f"pkg:pypi/{name}@{version}"}
+        for name, version in packages.items()
     ]
     path.write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": components}))
     return path

@@ -15,7 +15,6 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from apps.access.models import Grant
-from apps.audit.choices import EventKind
 from apps.alerts.models import (
     Channel,
     EscalationPolicy,
@@ -27,6 +26,7 @@ from apps.alerts.models import (
     Source,
 )
 from apps.alerts.models import Page as AlertPage
+from apps.audit.choices import EventKind
 from apps.audit.models import AuditEntry
 from apps.core.models import Event, SavedView
 from apps.cost.models import Bill, Rule, RuleSet

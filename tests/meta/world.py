@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -13,7 +12,6 @@ from django.utils import timezone
 
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
-from apps.audit import sealing
 from apps.alerts import managing
 from apps.alerts.models import (
     Alert,
@@ -26,6 +24,7 @@ from apps.alerts.models import (
     RecoveryPolicy,
     Silence,
 )
+from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
 from apps.cost.models import Bill, Rule, RuleSet
