@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import checking, sealing
+from . import checking, sealing, streaming
 
 
 @dramatiq.actor(max_retries=0, max_age=10_000, queue_name="audit")
@@ -15,3 +15,9 @@ def seal() -> None:
 def check() -> None:
     """Verify the whole trail, where that was not done lately."""
     checking.check_if_due()
+
+
+@dramatiq.actor(max_retries=0, max_age=10_000, queue_name="audit")
+def stream() -> None:
+    """Send the sealed trail on to who wants it."""
+    streaming.deliver_due()
