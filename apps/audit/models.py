@@ -279,7 +279,7 @@ class AuditStream(BaseModel):
     lease = models.UUIDField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = StreamQuerySet.as_manager()
+    objects = StreamQuerySet.as_manager()  # type: ignore[misc]
     #: Set by `seals.with_lag`.
     behind: int
 
