@@ -5,9 +5,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from apps.access.choices import Permission
-from apps.access.fixadmin import ReadOnlyAdmin
+from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
-from .models import AuditCheck, AuditEntry, AuditSeal
+from .models import AuditCheck, AuditEntry, AuditSeal, AuditStream
 
 
 @admin.register(AuditEntry)
@@ -57,3 +57,14 @@ class AuditCheckAdmin(ReadOnlyAdmin):
     on_everything = True
     list_display = ("at", "seals_to", "entries", "seconds", "broken")
     ordering = ("-at",)
+
+
+@admin.register(AuditStream)
+class AuditStreamAdmin(FixAdmin):
+    """Where the trail is sent. The secret itself is never here: only the name of the variable that holds it."""
+
+    on_everything = True
+    needs_also = Permission.SEE_AUDIT
+    list_display = ("name", "kind", "url", "is_enabled", "sent_to", "failures")
+    readonly_fields = ("sent_to", "sent_at", "failures", "last_error", "next_try_at")
+    search_fields = ("name",)

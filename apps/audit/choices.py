@@ -15,3 +15,10 @@ class EventKind(models.TextChoices):
     DENIED = "denied", "Denied"
     EXPORT = "export", "Export"
     READ = "read", "Sensitive read"
+
+
+class StreamKind(models.TextChoices):
+    """How entries travel to a SIEM."""
+
+    WEBHOOK = "webhook", "Webhook (HTTP POST, signed)"
+    SYSLOG = "syslog", "Syslog (RFC 5424 over TCP or TLS)"

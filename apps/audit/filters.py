@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from apps.access.models import User
 
-from .choices import EventKind
-from .models import AuditEntry, AuditSeal
+from .choices import EventKind, StreamKind
+from .models import AuditEntry, AuditSeal, AuditStream
 from .queries import model_choices
 
 VIAS = ("page", "admin", "api", "command", "schedule", "system")
@@ -113,3 +113,13 @@ class SealFilter(filters.FilterSet):
 
     def by_until(self, rows: QuerySet[AuditSeal], name: str, value: date) -> QuerySet[AuditSeal]:
         return rows.filter(sealed_at__lt=_midnight(value + timedelta(days=1)))
+
+
+class StreamFilter(filters.FilterSet):
+    """Streams by how they travel."""
+
+    kind = filters.ChoiceFilter(label="Kind", choices=StreamKind.choices, empty_label="any kind")
+
+    class Meta:
+        model = AuditStream
+        fields: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ def every() -> list[Hint]:
     """Name, seconds between, and what to send."""
     return [
         ("seal the trail", settings.AUDIT_SEAL_SECONDS, _send("seal")),
+        ("stream the trail", settings.AUDIT_SEAL_SECONDS, _send("stream")),
         ("check the trail", 600.0, _send("check")),
     ]
 

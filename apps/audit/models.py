@@ -1,20 +1,23 @@
 """The trail: who did what, why, by which way; and the seals that prove it was not changed since."""
 
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from auditlog.models import AbstractLogEntry, LogEntryManager
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Upper
 
 from apps.core.context import MissingActor, current
 from apps.core.enriching import EnrichedQuerySet
+from apps.core.models import BaseModel
 
 from .canonical import Seal
-from .choices import EventKind
+from .choices import EventKind, StreamKind
 
 
 class TrailQuerySet(EnrichedQuerySet["AuditEntry"]):
@@ -236,6 +239,77 @@ class AuditCheck(models.Model):
 
     def __str__(self) -> str:
         return self.broken or f"whole up to seal #{self.seals_to}"
+
+
+class StreamQuerySet(EnrichedQuerySet["AuditStream"]):
+    """Streams with how far behind they are."""
+
+
+class AuditStream(BaseModel):
+    """Where the sealed trail is sent as it grows, and how far it got.
+
+    Each entry is delivered at least once and in the order of ids; `sent_to` moves only once the other side has taken
+    what lies before it.
+    """
+
+    name = models.SlugField(unique=True)
+    kind = models.CharField(max_length=8, choices=StreamKind.choices)
+    url = models.CharField(
+        max_length=500,
+        help_text="https://siem.example/in, syslog://host:514 or syslog+tls://host:6514; no password in it",
+    )
+    secret_env = models.CharField(
+        max_length=80,
+        blank=True,
+        validators=[
+            RegexValidator(
+                r"^AUDIT_STREAM_[A-Z0-9_]+$", "Name an environment variable that begins with AUDIT_STREAM_."
+            )
+        ],
+        help_text="environment variable of the worker that holds the webhook's secret: AUDIT_STREAM_…",
+    )
+    is_enabled = models.BooleanField(default=True)
+    sent_to = models.BigIntegerField(
+        default=0, editable=False, help_text="id of the last entry that was taken"
+    )
+    sent_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False, help_text="tries in a row that failed")
+    last_error = models.CharField(max_length=500, blank=True, editable=False)
+    next_try_at = models.DateTimeField(null=True, blank=True, editable=False)
+    lease = models.UUIDField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = StreamQuerySet.as_manager()  # type: ignore[misc]
+    #: Set by `seals.with_lag`.
+    behind: int
+
+    AUDIT_EVENT = EventKind.ACCESS
+    AUDIT_EXCLUDE: ClassVar[tuple[str, ...]] = (
+        "created_at", "updated_at", "sent_to", "sent_at", "failures", "last_error", "next_try_at", "lease", "lease_until",
+    )  # fmt: skip
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind=StreamKind.SYSLOG, url__regex=r"^syslog(\+tls)?://[^/@]+$")
+                | models.Q(kind=StreamKind.WEBHOOK, url__regex=r"^https?://[^/@]+(/.*)?$"),
+                name="stream_url_fits_its_kind",
+                violation_error_message="A webhook needs https://host/path, syslog needs syslog://host:port or syslog+tls://host:port.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """A webhook is signed, and in production it is encrypted."""
+        if self.kind == StreamKind.WEBHOOK and not self.secret_env:
+            raise ValidationError(
+                {"secret_env": "A webhook is signed: name the variable that holds its secret."}
+            )
+        if settings.PRODUCTION and self.url.startswith("http://"):
+            raise ValidationError({"url": "The trail leaves by https only."})
 
 
 def time_text(at: datetime) -> str:

@@ -8,10 +8,11 @@ from django.db import connection
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
+from apps.core.enriching import EnrichedQuerySet
 
 from . import keys
 from .canonical import SELECT, canonical, digest_of, hash_of, line_of, unpack
-from .models import AuditCheck, AuditEntry, AuditSeal, SealQuerySet
+from .models import AuditCheck, AuditEntry, AuditSeal, AuditStream, SealQuerySet
 from .signing import trusted_keys
 
 #: Up to here entries that wait for a seal are counted.
@@ -33,6 +34,7 @@ class SealState:
     tone: str
     text: str
     number: int | None = None
+    digest: str = ""
 
 
 def last_check() -> AuditCheck | None:
@@ -114,4 +116,28 @@ def look_at(entry: AuditEntry) -> SealState:
         or not keys.is_signed(key, link.signature, canonical(link.header))
     ):
         return SealState("bad", "its seal is not whole, or not signed by a key that is trusted", number)
-    return SealState("ok", f"as sealed; SHA-256 {digest.hex()}", number)
+    return SealState("ok", "as sealed", number, digest.hex())
+
+
+BEHIND = f"""
+    SELECT stream.id, (SELECT count(*) FROM (
+        SELECT 1 FROM audit_auditentry WHERE id > stream.sent_to AND id <= (SELECT max(up_to) FROM audit_auditseal)
+        LIMIT {MOST_WAITING}) AS rest)
+    FROM unnest(%s::bigint[], %s::bigint[]) AS stream(id, sent_to)
+"""  # noqa: S608 - constants
+
+
+def streams(user: Any) -> EnrichedQuerySet[AuditStream]:
+    """Streams that `user` may see, each with how many sealed entries it is behind; one query more for all."""
+    rows: Any = visible(user, AuditStream, Permission.SEE_AUDIT)
+    found: EnrichedQuerySet[AuditStream] = rows.enriched_by(with_lag).order_by("name")
+    return found
+
+
+def with_lag(rows: Sequence[AuditStream]) -> None:
+    """Give each stream `behind`: sealed entries not taken yet, counted up to MOST_WAITING."""
+    with connection.cursor() as cursor:
+        cursor.execute(BEHIND, [[row.pk for row in rows], [row.sent_to for row in rows]])
+        behind = dict(cursor.fetchall())
+    for row in rows:
+        row.behind = behind[row.pk]

@@ -5,10 +5,10 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.core.templatetags.ui import at, num, tag
+from apps.core.templatetags.ui import at, tag
 
 from .choices import EventKind
-from .models import AuditEntry, AuditSeal
+from .models import AuditEntry
 from .queries import changes_of, object_url, operation_url
 from .seals import SealState
 
@@ -94,14 +94,16 @@ class AuditTable(tables.Table):
         return str(record.actor.username)
 
     def render_what(self, record: AuditEntry) -> SafeString:
-        if record.event in TOLD:
-            kind = EventKind(record.event).label
-            return format_html("<b>{}</b> {}", kind, record.object_repr)
-        url = object_url(record.content_type, record.object_id)
-        name = format_html('<a href="{}">{}</a>', url, record.object_repr) if url else record.object_repr
-        return format_html(
-            "<b>{}</b> {}<small>{}</small>", record.get_action_display(), name, record.content_type.name
+        told = record.action == AuditEntry.Action.ACCESS
+        did = (
+            EventKind(record.event).label
+            if told and record.event in EventKind
+            else record.get_action_display()
         )
+        url = "" if record.event in TOLD else object_url(record.content_type, record.object_id)
+        name = format_html('<a href="{}">{}</a>', url, record.object_repr) if url else record.object_repr
+        kind = "" if record.event in TOLD else record.content_type.name
+        return format_html("<b>{}</b> {}<small>{}</small>", did, name, kind)
 
     def value_what(self, record: AuditEntry) -> str:
         return str(record.object_repr)
@@ -152,62 +154,3 @@ class AuditTable(tables.Table):
 
     def render_model(self, record: AuditEntry) -> str:
         return str(record.content_type.model)
-
-
-class SealTable(tables.Table):
-    """Seals, newest first."""
-
-    number = tables.Column(verbose_name="Seal", attrs={"td": {"class": "main"}})
-    state = tables.Column(
-        verbose_name="State", orderable=False, empty_values=(), attrs={"td": {"class": "state"}}
-    )
-    sealed_at = tables.Column(verbose_name="Sealed", orderable=False)
-    count = tables.Column(
-        verbose_name="Entries", orderable=False, attrs={"td": {"class": "r num"}, "th": {"class": "r"}}
-    )
-    hash = tables.Column(verbose_name="Hash", orderable=False, attrs={"td": {"class": "mono"}})
-    key_id = tables.Column(verbose_name="Key", orderable=False, attrs={"td": {"class": "mono"}})
-    checkpoint = tables.Column(
-        verbose_name="Checkpoint", orderable=False, empty_values=(), exclude_from_export=True
-    )
-
-    class Meta:
-        model = AuditSeal
-        fields: tuple[str, ...] = ()
-
-    def render_number(self, record: AuditSeal) -> SafeString:
-        return format_html(
-            '<a href="{}?seal={}">#{}</a>', reverse("audit:list"), record.number, record.number
-        )
-
-    def value_number(self, record: AuditSeal) -> int:
-        return record.number
-
-    def render_state(self, record: AuditSeal) -> SafeString:
-        return tag(record.state.tone, record.state.text)
-
-    def value_state(self, record: AuditSeal) -> str:
-        return str(record.state.text)
-
-    def render_sealed_at(self, record: AuditSeal) -> str:
-        return at(record.sealed_at, "second")
-
-    def value_sealed_at(self, record: AuditSeal) -> str:
-        return str(record.sealed_at.isoformat())
-
-    def render_count(self, record: AuditSeal) -> str:
-        return format_html("{}<small>{} to {}</small>", num(record.count), record.first_id, record.last_id)
-
-    def value_count(self, record: AuditSeal) -> int:
-        return record.count
-
-    def render_hash(self, record: AuditSeal) -> SafeString:
-        return format_html("{}…", record.hash[:16])
-
-    def value_hash(self, record: AuditSeal) -> str:
-        return record.hash
-
-    def render_checkpoint(self, record: AuditSeal) -> SafeString:
-        return format_html(
-            '<a href="{}" download>Download</a>', reverse("audit:checkpoint", args=[record.number])
-        )

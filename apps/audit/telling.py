@@ -23,13 +23,14 @@ def tell(
     about: models.Model | None = None,
     reason: str = "",
     details: dict[str, Any] | None = None,
+    via: str = "page",
 ) -> AuditEntry:
     """Record that `actor` did something, on the row `about` where there is one; committed with what surrounds it.
 
-    `what` and `details` must hold nothing secret: no query, no form, no address that signs somebody in.
+    `via` is taken where no act is under way. `what` and `details` must hold nothing secret: no query, no form, no address that signs somebody in.
     """
     kind = about._meta.model if about is not None else get_user_model()  # type(…) of a lazy user is another
-    act = current() or Acting(actor=actor, via="page")
+    act = current() or Acting(actor=actor, via=via)
     # A refusal was carried by no grant; and another's grant (a failed sign-in is the visitor's) carries nothing here.
     is_carried = event != EventKind.DENIED and act.carrier is not None and act.actor == actor
     token = begin(replace(act, actor=actor, carrier=act.carrier if is_carried else None))

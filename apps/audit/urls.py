@@ -9,5 +9,6 @@ urlpatterns = [
     path("", views.audit_list, name="list"),
     path("seals/", views.seal_list, name="seals"),
     path("seals/<int:number>.json", views.checkpoint, name="checkpoint"),
+    path("streams/", views.stream_list, name="streams"),
     path("<int:pk>/", views.audit_entry, name="entry"),
 ]

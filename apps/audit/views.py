@@ -16,12 +16,13 @@ from apps.access.views_base import needs
 
 from .choices import EventKind
 from .exports import as_csv, as_json_lines
-from .filters import AuditFilter, SealFilter
+from .filters import AuditFilter, SealFilter, StreamFilter
 from .outside import checkpoint_of
 from .queries import changes_of, object_url, operation_url, trail
-from .seals import last_check, look_at, seals, waiting, with_seal_states, with_states
+from .seal_tables import SealTable, StreamTable
+from .seals import last_check, look_at, seals, streams, waiting, with_seal_states, with_states
 from .signing import public_keys
-from .tables import AuditTable, SealTable
+from .tables import AuditTable
 from .telling import tell
 
 EMPTY = {
@@ -31,6 +32,10 @@ EMPTY = {
 NO_SEAL = {
     "title": "No seal yet",
     "text": "The worker seals what is committed every few seconds; see docs/how-to/verify-the-trail.md if none comes.",
+}
+NO_STREAM = {
+    "title": "The trail is sent nowhere",
+    "text": "A stream sends each sealed entry to a SIEM, by webhook or syslog. Streams are made in the admin.",
 }
 #: By the value of `_export`: how it is streamed, what it is called, its content type.
 EXPORTS = {
@@ -115,6 +120,26 @@ def seal_list(request: HttpRequest) -> HttpResponse:
             "trail": [("Audit", reverse("audit:list")), ("Seals", "")],
         },
         template="audit/seals.html",
+    )
+
+
+@needs(Permission.SEE_AUDIT)
+def stream_list(request: HttpRequest) -> HttpResponse:
+    """Where the trail is sent, how far each stream got, what stands in its way."""
+    return render_list(
+        request,
+        page="audit:streams",
+        title="Streams",
+        queryset=streams(request.user),
+        table_class=StreamTable,
+        filter_class=StreamFilter,
+        context={
+            "empty": NO_STREAM,
+            "noun": "stream",
+            "live": 5,
+            "trail": [("Audit", reverse("audit:list")), ("Streams", "")],
+        },
+        template="audit/streams.html",
     )
 
 

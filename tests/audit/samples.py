@@ -29,6 +29,7 @@ from apps.alerts.models import (
     Silence,
     Source,
 )
+from apps.audit.models import AuditStream
 from apps.core.models import SavedView
 from apps.cost.models import Bill, Rate, Rule, RuleSet, Run, Statement, SubAccount
 from apps.fleet.models import Cell, Diagnostics, Instance, Placement
@@ -180,6 +181,10 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Operation: (_operation, {"cancel_reason": "enough"}),
     ApprovalRule: (lambda: ApprovalRule(kind=_n("kind"), note="x"), {"note": "y"}),
     Schedule: (_schedule, {"is_enabled": False}),
+    AuditStream: (
+        lambda: AuditStream(name=_n("stream"), kind="syslog", url="syslog://localhost:514"),
+        {"is_enabled": False},
+    ),
     Account: (lambda: Account(name=_n("account"), cloud="aws"), {"notes": "x"}),
     Region: (lambda: Region(account=factories.make_account(), code=_n("r")), {"jurisdiction": "EU"}),
     Plan: (lambda: Plan(name=_n("plan")), {"monthly_price": 7}),

@@ -308,7 +308,7 @@ class TestSeals:
     def test_an_entry_is_verified_as_it_is_looked_at(
         self, client: Client, sealed: AuditSeal, change: AuditEntry
     ) -> None:
-        assert "as sealed; SHA-256" in client.get(reverse("audit:entry", args=[change.pk])).content.decode()
+        assert "as sealed" in client.get(reverse("audit:entry", args=[change.pk])).content.decode()
         with superuser() as cursor:
             cursor.execute("UPDATE audit_auditseal SET count = count + 1")
         text = client.get(reverse("audit:entry", args=[change.pk])).content.decode()

@@ -296,6 +296,11 @@ class TestExport:
         with pytest.raises(CommandError, match=f"BROKEN at entry {trail[7]}: changed"):
             call_command("audit", "verify", stdout=out)
 
+    def test_taking_it_is_itself_recorded(self, folder: Path) -> None:
+        entry = AuditEntry.objects.get(event="export")
+        assert (entry.actor.username, entry.via) == ("system:command", "command")
+        assert "30 entries, 3 seals" in entry.object_repr
+
     def test_it_writes_over_nothing(self, folder: Path) -> None:
         with pytest.raises(CommandError, match="name a new folder"):
             call_command("audit", "export", str(folder))

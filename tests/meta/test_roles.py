@@ -198,6 +198,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("audit:list", "GET"): "302 403 403 403 403 403 200",
     ("audit:entry", "GET"): "302 403 403 403 403 403 200",
     ("audit:seals", "GET"): "302 403 403 403 403 403 200",
+    ("audit:streams", "GET"): "302 403 403 403 403 403 200",
     ("audit:checkpoint", "GET"): "302 403 403 403 403 403 200",
 }
 
@@ -222,6 +223,7 @@ LISTS = (
     "access:people",
     "audit:list",
     "audit:seals",
+    "audit:streams",
 )
 
 

@@ -5,7 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.access.services import system_actor
 from apps.audit import checking, exporting, keys, outside, roles, sealing, signing
+from apps.audit.choices import EventKind
+from apps.audit.telling import tell
 
 
 class Command(BaseCommand):
@@ -60,6 +63,14 @@ class Command(BaseCommand):
             entries, seals = exporting.export(options["folder"])
         except FileExistsError as error:
             raise CommandError(f"{options['folder']} is there already: name a new folder.") from error
+        what = f"export of the whole trail: {entries} entries, {seals} seals"
+        tell(
+            EventKind.EXPORT,
+            what,
+            actor=system_actor("command"),
+            reason="manage.py audit export",
+            via="command",
+        )
         self.stdout.write(f"{entries:,} entries and {seals:,} seals are in {options['folder']}")
 
     def seal(self, **options: Any) -> None:
