@@ -10,6 +10,7 @@ urlpatterns = [
     path("cloud-accounts/", include("apps.accounts.urls")),
     path("operations/", include("apps.operations.urls")),
     path("access/", include("apps.access.urls")),
+    path("api/v1/", include("apps.fleet.urls_api")),
     path("audit/", include("apps.audit.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

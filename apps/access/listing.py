@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_filters import FilterSet
 from django_tables2 import Table
 
-from apps.core.context import acting
+from apps.core.context import acting, marks
 from apps.core.models import SavedView
 from apps.core.paging import EstimatingPaginator
 
@@ -136,4 +136,5 @@ def _audit_export(request: HttpRequest, page: str, rows: QuerySet[Any]) -> None:
             object_repr=f"export of {page}?{query}"[:500],
             action=entry.Action.ACCESS,
             changes={},
+            additional_data=marks(),
         ).save()

@@ -1,6 +1,6 @@
 """Who acts now, why, and by which way: carried beside the call, written into every audit row and event."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -29,6 +29,8 @@ class Acting:
     operation_id: int | None = None
     #: For set-wise work: which operation answers for which row, by the row's id.
     operation_of: Mapping[int, int] = field(default_factory=dict)
+    #: The emergency grant (broken glass) under which it is done: its id, or how to find it when somebody asks.
+    under: "Callable[[], int | None] | int | None" = None
 
 
 _current: ContextVar[Acting | None] = ContextVar("acting", default=None)
@@ -37,6 +39,19 @@ _current: ContextVar[Acting | None] = ContextVar("acting", default=None)
 def current() -> Acting | None:
     """The act under way in this thread or request, if any."""
     return _current.get()
+
+
+def under() -> int | None:
+    """The id of the emergency grant under which the current act is done, if it is."""
+    act = current()
+    found = act.under if act else None
+    return found() if callable(found) else found
+
+
+def marks() -> dict[str, int] | None:
+    """What every audit entry of the current act carries beside itself (`AuditEntry.additional_data`)."""
+    found = under()
+    return {"under": found} if found else None
 
 
 def begin(act: Acting) -> Any:

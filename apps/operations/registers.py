@@ -2,10 +2,10 @@
 
 from django.db.models import Q
 
-from apps.access import scoping
+from apps.access import notices, scoping
 from apps.core import navigation, palette
 
-from . import guard_rails, search
+from . import guard_rails, search, ticks
 from .models import Batch, Operation, Schedule
 
 
@@ -30,4 +30,6 @@ def register() -> None:
         navigation.NavItem("Operations", "operations:list", group="Change", order=20, key="o")
     )
     navigation.register_bar(search.bar_parts)
+    # The clock stands on this floor; what it hints at lies below.
+    ticks.register("access", every=5.0, send=notices.hint)
     palette.register("operations", search.find_operations)

@@ -18,15 +18,15 @@ from django.utils import timezone
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, require, visible
 from apps.core.choices import Tone
-from apps.core.context import acting
+from apps.core.context import acting, under
 from apps.core.events import record
 from apps.core.models import Event
 from apps.core.querysets import record_created
 
-from . import guard_rails
+from . import approvals, guard_rails
 from .choices import State, Via
 from .kinds import Kind, TargetInfo, find_kind, find_target
-from .models import ApprovalRule, Batch, Operation, Schedule
+from .models import Batch, Operation, Schedule
 from .schedules import next_time
 
 logger = logging.getLogger(__name__)
@@ -123,17 +123,9 @@ def _apply_guard_rails(result: Plan, candidates: Sequence[TargetInfo], actor: An
 
 
 def _apply_approval_rules(result: Plan) -> None:
-    if not result.kind.is_changing or not result.accepted:
-        return
-    rule = (
-        ApprovalRule.objects.filter(
-            Q(kind="") | Q(kind=result.kind.name), is_enabled=True, min_targets__lte=len(result.accepted)
-        )
-        .order_by("-min_targets")
-        .first()
-    )
-    if rule is not None:
-        result.approval_reason = rule.note
+    if result.kind.is_changing and result.accepted:
+        rule = approvals.rule_for(result.kind, result.accepted)
+        result.approval_reason = rule.note if rule is not None else result.approval_reason
 
 
 def blocking(target_ids: Sequence[int], kind: Kind) -> dict[int, Operation]:
@@ -266,9 +258,12 @@ def _insert(
     if not made.accepted:
         return []
     state = State.AWAITING_APPROVAL if made.approval_reason else State.PENDING
+    seen = approvals.facts_of(made.kind, made.accepted) if made.approval_reason else {}
     operations = [
         Operation(
             pk=pk,
+            under=under(),
+            seen=seen.get(info.id, {}),
             kind=made.kind.name,
             target_type=made.kind.target_type,
             target_id=info.id,
