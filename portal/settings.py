@@ -5,6 +5,7 @@ Development is the default and needs nothing set but a database; production
 `portal/checks.py`.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -60,6 +61,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.usersessions",
+    "axes",
     "django_htmx",
     "django_filters",
     "django_tables2",
@@ -79,8 +82,11 @@ MIDDLEWARE = [
     "apps.access.middleware.ActingMiddleware",
     "apps.audit.middleware.TrailMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "apps.access.session_middleware.SessionLimitsMiddleware",
+    "apps.access.session_middleware.SecondFactorMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -153,6 +159,7 @@ DAYTWO_URL = env.str("DAYTWO_URL", default="")
 # --- Who ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "access.User"
 AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
     "sesame.backends.ModelBackend",
@@ -183,6 +190,36 @@ GUARDIAN_RAISE_403 = True
 GUARDIAN_MONKEY_PATCH_USER = False
 GUARDIAN_USER_OBJ_PERMS_MODEL = "guardian.UserObjectPermission"
 ANONYMOUS_USER_NAME = None
+
+# Who may change something gives a second factor. Off on a laptop, so that the first run's link is enough.
+REQUIRE_MFA = env.bool("REQUIRE_MFA", default=PRODUCTION)
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=3600)
+# How many proxies of ours stand before the portal: so many hops of X-Forwarded-For are believed.
+TRUSTED_PROXIES = env.int(
+    "TRUSTED_PROXIES", default=1 if PRODUCTION and env.bool("BEHIND_TLS_PROXY", default=True) else 0
+)
+# Guessing is stopped for one name from one address, so that nobody locks somebody else out. allauth's own limit
+# by name would do just that, so only its limit by address stands.
+ACCOUNT_RATE_LIMITS = {"login_failed": "60/m/ip"}
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = env.int("SIGNIN_FAILURES", default=8)
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_HTTP_RESPONSE_CODE = 429
+AXES_LOCKOUT_TEMPLATE = "429.html"
+AXES_USERNAME_CALLABLE = "apps.access.addresses.typed_name"
+AXES_CLIENT_IP_CALLABLE = "apps.access.addresses.client_ip"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "password", "login"]
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
+# Access for a while: the longest that can be asked for.
+ACCESS_MAX_HOURS = env.int("ACCESS_MAX_HOURS", default=72)
+# Who is told when somebody breaks glass.
+SECURITY_EMAIL = env.str("SECURITY_EMAIL", default="")
+# The address under which people reach the portal, for links in mails.
+PUBLIC_URL = env.str("DAYTWO_URL", default="http://localhost:8000")
 
 # --- What was done -----------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"

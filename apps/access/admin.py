@@ -19,7 +19,7 @@ from apps.core.models import Event, SavedView
 from . import services
 from .choices import Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
-from .models import Grant, Role, Scope, User
+from .models import AccessRequest, ApiToken, BreakGlass, Grant, Notice, PreApproval, Role, Scope, User
 
 
 @admin.register(User)
@@ -186,6 +186,58 @@ class GrantAdmin(AccessAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Grant]) -> None:
         for grant in queryset.select_related("user", "group", "scope"):
             self.delete_model(request, grant)
+
+
+class AskedAdmin(ReadOnlyAdmin):
+    """What was asked for or taken, and who decided: a record, looked up and not mended."""
+
+    on_everything = True
+    list_select_related = ("person", "role", "scope")
+    search_fields = ("person__username", "role__name", "scope__label", "reason")
+    ordering = ("-id",)
+
+
+@admin.register(AccessRequest)
+class AccessRequestAdmin(AskedAdmin):
+    list_display = ("person", "role", "scope", "minutes", "state", "until", "created_at")
+    list_filter = ("state",)
+
+
+@admin.register(BreakGlass)
+class BreakGlassAdmin(AskedAdmin):
+    list_display = ("person", "role", "scope", "started_at", "until", "verdict", "reviewed_by")
+    list_filter = ("verdict",)
+
+
+@admin.register(PreApproval)
+class PreApprovalAdmin(ReadOnlyAdmin):
+    """Made and ended on its page, which asks who may give what."""
+
+    on_everything = True
+    list_display = ("group", "role", "scope", "max_minutes", "given_by")
+    list_select_related = ("group", "role", "scope", "given_by")
+    search_fields = ("group__name", "role__name", "scope__label")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnlyAdmin):
+    """That there is one, and since when it was used. Its digest is not among the fields."""
+
+    on_everything = True
+    list_display = ("name", "start", "owner", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "start", "owner__username")
+    fields = ("name", "start", "owner", "permissions", "expires_at", "last_used_at", "revoked_at")
+
+
+@admin.register(Notice)
+class NoticeAdmin(ReadOnlyAdmin):
+    """Letters: what could not be sent, and why."""
+
+    on_everything = True
+    list_display = ("created_at", "to", "subject", "sent_at", "tries", "error")
+    search_fields = ("to", "subject")
+    fields = ("created_at", "to", "subject", "due_at", "sent_at", "tries", "error")
 
 
 class OfPeople(AccessAdmin):

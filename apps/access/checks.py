@@ -17,6 +17,8 @@ ABOVE_ZERO = {
     "OPERATIONS_LEASE_SECONDS": "for how many seconds a worker owns an operation without a sign of life",
     "OPERATIONS_BATCH": "how many operations a worker claims at once",
     "OPERATIONS_PROBE_SECONDS": "the seconds between two looks at the fleet",
+    "SESSION_IDLE_SECONDS": "the seconds without a person after which a session ends",
+    "ACCESS_MAX_HOURS": "the longest access that can be asked for",
     "SESSION_COOKIE_AGE": "the seconds until one must sign in again",
 }
 SHORTEST_LEASE = 2.0
@@ -130,6 +132,21 @@ def check_laptop(**_: Any) -> list[CheckMessage]:
             id="daytwo.W002",
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def check_who_is_told(**_: Any) -> list[CheckMessage]:
+    """An alarm that nobody hears, or a change without a second factor."""
+    if not settings.PRODUCTION:
+        return []
+    found: list[CheckMessage] = []
+    if not settings.SECURITY_EMAIL:
+        hint = "Set SECURITY_EMAIL to an address that somebody reads at any hour."
+        found.append(Warning("Nobody is told when glass is broken.", hint=hint, id="daytwo.W003"))
+    if not settings.REQUIRE_MFA:
+        hint = "Unset REQUIRE_MFA: it is on in production."
+        found.append(Warning("People change the fleet without a second factor.", hint=hint, id="daytwo.W004"))
+    return found
 
 
 @register(Tags.urls)

@@ -45,6 +45,10 @@ WHOLE_INSTANCE = CHANGING | {Permission.READ_LOGS}
 SECOND_FACTOR = CHANGING | {Permission.MANAGE_ACCESS, Permission.BREAK_GLASS}
 
 
+#: What breaking glass never carries: who is in for an hour lets nobody else in, and lets nothing through.
+NOT_IN_EMERGENCY = frozenset({Permission.MANAGE_ACCESS, Permission.BREAK_GLASS, Permission.APPROVE})
+
+
 class ScopeKind(models.TextChoices):
     """What a permission is given on."""
 
@@ -57,6 +61,38 @@ class ScopeKind(models.TextChoices):
 class UserKind(models.TextChoices):
     PERSON = "person", "Person"
     SYSTEM = "system", "System"
+
+
+class RequestState(models.TextChoices):
+    """Where a request for access stands."""
+
+    WAITING = "waiting", "Waiting"
+    GRANTED = "granted", "Granted"
+    REFUSED = "refused", "Refused"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    RETURNED = "returned", "Given back"
+    TAKEN = "taken", "Taken back"
+    ENDED = "ended", "Ended"
+
+
+#: The only ways from state to state.
+REQUEST_TRANSITIONS: dict[str, frozenset[str]] = {
+    RequestState.WAITING: frozenset({RequestState.GRANTED, RequestState.REFUSED, RequestState.WITHDRAWN}),
+    RequestState.GRANTED: frozenset({RequestState.RETURNED, RequestState.TAKEN, RequestState.ENDED}),
+    RequestState.REFUSED: frozenset(),
+    RequestState.WITHDRAWN: frozenset(),
+    RequestState.RETURNED: frozenset(),
+    RequestState.TAKEN: frozenset(),
+    RequestState.ENDED: frozenset(),
+}
+
+
+class Verdict(models.TextChoices):
+    """What a reviewer says of glass that was broken."""
+
+    RIGHT = "right", "It was right"
+    AVOIDABLE = "avoidable", "It could have been avoided"
+    MISUSE = "misuse", "It was misuse"
 
 
 _LOOK = [Permission.VIEW, Permission.EXPORT]

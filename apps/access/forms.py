@@ -4,10 +4,12 @@ from datetime import UTC
 from typing import Any
 
 from django import forms
+from django.conf import settings
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from . import scoping
-from .choices import Permission, ScopeKind
+from .choices import NOT_IN_EMERGENCY, Permission, ScopeKind, Verdict
 from .models import Role, User
 
 
@@ -51,6 +53,77 @@ class GiveForm(forms.Form):
 def reason_field(help_text: str = "who asked, and what for; it stands in the audit trail") -> forms.CharField:
     """Why: a few words, kept in the trail."""
     return forms.CharField(min_length=3, max_length=500, help_text=help_text)
+
+
+MINUTES = [(30, "30 minutes"), (60, "1 hour"), (120, "2 hours"), (240, "4 hours"), (480, "8 hours"), (1440, "1 day"), (4320, "3 days")]  # fmt: skip
+
+
+def minutes_field(most: int) -> forms.TypedChoiceField:
+    """For how long, up to `most` minutes."""
+    return forms.TypedChoiceField(
+        label="For",
+        coerce=int,
+        choices=[(value, label) for value, label in MINUTES if value <= most],
+    )
+
+
+class OnForm(forms.Form):
+    """A role, and on what: everything, or one account, cell or tenant by its name."""
+
+    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label=None)
+    kind = forms.ChoiceField(label="On", choices=[*ScopeKind.choices[1:], ScopeKind.choices[0]])
+    name = forms.CharField(
+        label="Which one",
+        required=False,
+        max_length=120,
+        help_text="the account's or cell's name, the tenant's key; empty for everything",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("kind") not in (None, ScopeKind.EVERYTHING) and not cleaned.get("name", "").strip():
+            self.add_error("name", "Name the account, cell or tenant.")
+        return cleaned
+
+
+class AskForm(OnForm):
+    """Access for a while."""
+
+    ticket = forms.URLField(
+        label="Ticket", required=False, assume_scheme="https", help_text="link to the ticket, if there is one"
+    )
+    reason = reason_field("what you need it for; whoever decides reads it")
+
+    field_order = ("role", "kind", "name", "minutes", "reason", "ticket")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["minutes"] = minutes_field(settings.ACCESS_MAX_HOURS * 60)
+        self.order_fields(self.field_order)
+
+
+class ExtendForm(forms.Form):
+    """For longer."""
+
+    reason = reason_field("why it takes longer")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["minutes"] = minutes_field(settings.ACCESS_MAX_HOURS * 60)
+        self.order_fields(("minutes", "reason"))
+
+
+class PreApprovalForm(OnForm):
+    """A standing yes for those in a group."""
+
+    group = forms.ModelChoiceField(queryset=Group.objects.order_by("name"), empty_label=None)
+    reason = reason_field("why they need not ask: the duty they have")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["max_minutes"] = minutes_field(1440)
+        self.fields["max_minutes"].label = "For at most"
+        self.order_fields(("group", "role", "kind", "name", "max_minutes", "reason"))
 
 
 class RoleForm(forms.Form):
@@ -115,3 +188,44 @@ class WhyForm(forms.Form):
         if cleaned.get("kind") not in (None, ScopeKind.EVERYTHING) and not cleaned.get("name", "").strip():
             self.add_error("name", "Name it.")
         return cleaned
+
+
+class BreakGlassForm(OnForm):
+    """Access now, without asking."""
+
+    reason = reason_field("what is on fire; the security address reads it at once")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        barred = [str(permission) for permission in NOT_IN_EMERGENCY]
+        self.fields["role"].queryset = Role.objects.exclude(permissions__overlap=barred)  # type: ignore[attr-defined]
+        self.fields["minutes"] = forms.TypedChoiceField(
+            label="For", coerce=int, choices=[(15, "15 minutes"), (30, "30 minutes"), (60, "1 hour")]
+        )
+        self.order_fields(("role", "kind", "name", "minutes", "reason"))
+
+
+class ReviewForm(forms.Form):
+    """What somebody else says of it."""
+
+    verdict = forms.ChoiceField(choices=Verdict.choices)
+    review = forms.CharField(
+        label="What you found", min_length=3, max_length=4_000, widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+
+class TokenForm(forms.Form):
+    """A new API token."""
+
+    name = forms.CharField(max_length=80, help_text="which program uses it")
+    permissions = forms.MultipleChoiceField(
+        label="May", widget=forms.CheckboxSelectMultiple, help_text="of what you hold yourself"
+    )
+    days = forms.TypedChoiceField(
+        label="For", coerce=int, choices=[(7, "a week"), (30, "30 days"), (90, "90 days"), (365, "a year")]
+    )
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        held = [(value, label) for value, label in Permission.choices if scoping.holds(user, value)]
+        self.fields["permissions"].choices = held  # type: ignore[attr-defined]

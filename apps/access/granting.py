@@ -29,14 +29,18 @@ def scope_models() -> dict[str, type[models.Model]]:
 def manageable(user: Any) -> QuerySet[Grant]:
     """Grants on what `user` manages the access of."""
     rows = Grant.objects.select_related("user", "group", "role", "scope", "given_by")
-    scopes = scoping.scopes_of(user, Permission.MANAGE_ACCESS)
-    if scopes.everything:
+    if scoping.scopes_of(user, Permission.MANAGE_ACCESS).everything:
         return rows
+    return rows.filter(scopes_managed(user))
+
+
+def scopes_managed(user: Any) -> Q:
+    """Rows with a `scope` on which `user` manages access; not to be asked for who does so on everything."""
     wanted = Q(pk__in=[])
     for kind, model in scope_models().items():
         within = scoping.visible(user, model, Permission.MANAGE_ACCESS).order_by().values("pk")
         wanted |= Q(scope__kind=kind, scope__object_id__in=within)
-    return rows.filter(wanted)
+    return wanted
 
 
 def object_of(scope: Scope) -> models.Model | None:

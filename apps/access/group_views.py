@@ -14,6 +14,7 @@ from . import granting, roles
 from .choices import Permission
 from .forms import GiveForm, GroupForm, MemberForm
 from .models import User
+from .reauth import proved_again
 from .tabs import tabs
 from .views_base import needs
 
@@ -53,6 +54,7 @@ def group(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @needs(Permission.MANAGE_ACCESS, methods=("POST",))
+@proved_again
 def give(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a role on a scope to everybody in the group, now and later."""
     found, form = get_object_or_404(Group, pk=pk), GiveForm(request.POST)
@@ -69,6 +71,7 @@ def give(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @needs(Permission.MANAGE_ACCESS, methods=("POST",))
+@proved_again
 def put_in(request: HttpRequest, pk: int) -> HttpResponse:
     """Put somebody into the group."""
     found, form = get_object_or_404(Group, pk=pk), MemberForm(request.POST)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_filters import FilterSet
 from django_tables2 import Table
 
-from apps.core.context import acting
+from apps.core.context import acting, marks
 from apps.core.models import SavedView
 from apps.core.paging import EstimatingPaginator
 
@@ -138,4 +138,5 @@ def record_export(request: HttpRequest, page: str, model: type[Model], form: str
             action=entry.Action.ACCESS,
             event="export",
             changes={},
+            additional_data=marks(),
         ).save()

@@ -8,7 +8,13 @@ from django.utils.functional import SimpleLazyObject
 
 from apps.core.context import Acting, begin, end
 
+from .addresses import client_ip
+from .breaking import under
 from .services import system_actor
+
+
+def _way(path: str) -> str:
+    return "admin" if path.startswith("/admin/") else "api" if path.startswith("/api/") else "page"
 
 
 class ActingMiddleware:
@@ -24,9 +30,10 @@ class ActingMiddleware:
             actor=SimpleLazyObject(
                 lambda: request.user if request.user.is_authenticated else system_actor("visitor")
             ),
-            via="admin" if request.path.startswith("/admin/") else "page",
+            via=_way(request.path),
+            under=lambda: under(request.user),
             request_id=request_id,
-            remote_addr=request.META.get("REMOTE_ADDR"),
+            remote_addr=client_ip(request),
         )
         token = begin(act)
         try:

@@ -9,12 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
-from . import granting
+from . import granting, roles
 from .choices import Permission, UserKind
 from .forms import GiveForm
 from .listing import render_list
 from .models import User
 from .people_tables import PeopleFilter, PeopleTable
+from .reauth import proved_again
 from .tabs import tabs
 from .views_base import needs
 
@@ -56,6 +57,7 @@ def person(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @needs(Permission.MANAGE_ACCESS, methods=("POST",))
+@proved_again
 def give(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a role on a scope."""
     somebody = get_object_or_404(_people(request.user), pk=pk)
@@ -96,6 +98,7 @@ def _person_page(request: HttpRequest, pk: int, form: GiveForm, *, status: int =
         "grants": somebody.grants.all(),
         "through": granting.manageable(request.user).filter(group__in=groups),
         "form": form,
+        "may_end_sessions": roles.may_edit(request.user),
         "is_oneself": somebody.pk == request.user.pk,
         "trail": [("Access", reverse("access:people")), (str(somebody), "")],
     }

@@ -2,6 +2,7 @@
 
 from apps.core import navigation, palette
 
+from .bar import parts
 from .choices import Permission
 from .search import find_pages, find_people
 
@@ -14,3 +15,5 @@ def register() -> None:
         "Access", "access:people", group="Account for", order=80, permission=Permission.MANAGE_ACCESS
     )
     navigation.register(item)
+    navigation.register(navigation.NavItem("My access", "access:mine", group="Account for", order=81))
+    navigation.register_bar(parts)

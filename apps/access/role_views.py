@@ -13,6 +13,7 @@ from . import roles as services
 from .choices import CHANGING, SEEDED_ROLES, WHOLE_INSTANCE, Permission
 from .forms import RoleForm
 from .models import Role
+from .reauth import proved_again
 from .tabs import tabs
 from .views_base import needs
 
@@ -41,6 +42,7 @@ def roles(request: HttpRequest) -> HttpResponse:
 
 
 @needs(Permission.MANAGE_ACCESS, methods=BOTH)
+@proved_again
 def new_role(request: HttpRequest) -> HttpResponse:
     """Make a role."""
     services.require_edit(request.user)
@@ -48,6 +50,7 @@ def new_role(request: HttpRequest) -> HttpResponse:
 
 
 @needs(Permission.MANAGE_ACCESS, methods=BOTH)
+@proved_again
 def role(request: HttpRequest, pk: int) -> HttpResponse:
     """One role: what it allows, who holds it, and for who may, the editor."""
     return _edit(request, get_object_or_404(Role, pk=pk))

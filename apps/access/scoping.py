@@ -116,6 +116,9 @@ def scopes_of(user: Any, permission: str) -> Scopes:
         raise ValueError(f"no such permission: {permission!r}; choose one of {', '.join(Permission.values)}")
     if not user.is_authenticated or not user.is_active:
         return Scopes(permission)
+    only: frozenset[str] | None = getattr(user, "_only", None)  # who comes with an API token
+    if only is not None and permission not in only:
+        return Scopes(permission)
     if user.is_superuser:
         return Scopes(permission, everything=True)
     kept: dict[str, Scopes] | None = getattr(user, "_scopes", None)

@@ -12,8 +12,17 @@ from django.utils import timezone
 from apps.core.context import acting
 
 from . import lockout
-from .choices import SEEDED_ROLES, ScopeKind, UserKind
-from .models import Grant, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
+from .choices import SEEDED_ROLES, RequestState, ScopeKind, UserKind
+from .models import (
+    AccessRequest,
+    BreakGlass,
+    Grant,
+    Role,
+    Scope,
+    ScopeGroupPermission,
+    ScopeUserPermission,
+    User,
+)
 
 _system: dict[str, int] = {}
 
@@ -88,8 +97,12 @@ def take_grant(grant: Grant, *, actor: User, reason: str) -> None:
     holder = grant.user or grant.group
     assert holder is not None  # noqa: S101 - the constraint grant_to_one_holder says so
     with transaction.atomic(), acting(actor, reason=reason), lockout.somebody_remains():
-        scope = grant.scope
+        scope, reference = grant.scope, grant.pk
         grant.delete()
+        AccessRequest.objects.filter(grant_ref=reference, state=RequestState.GRANTED).update(
+            state=RequestState.TAKEN, ended_at=timezone.now()
+        )
+        BreakGlass.objects.filter(grant_ref=reference, ended_at__isnull=True).update(ended_at=timezone.now())
         sync_permissions(holder, scope)
 
 

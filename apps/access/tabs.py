@@ -9,9 +9,15 @@ from .choices import Permission
 from .scoping import holds
 
 TABS = (
+    ("mine", "My access", False),
+    ("requests", "Requests", False),
+    ("broken", "Broken glass", False),
+    ("tokens", "API tokens", False),
+    ("sessions", "Sessions", False),
     ("people", "People", True),
     ("groups", "Groups", True),
     ("roles", "Roles", True),
+    ("pre_approvals", "Pre-approvals", True),
     ("why", "Who can, and why", True),
 )
 

@@ -31,6 +31,8 @@ class Acting:
     operation_of: Mapping[int, int] = field(default_factory=dict)
     #: Tells the grant that carries what the actor does: its id and words. Asked only when something is written.
     carrier: Callable[[], tuple[int | None, str]] | None = None
+    #: The emergency grant (broken glass) under which it is done: its id, or how to find it when somebody asks.
+    under: "Callable[[], int | None] | int | None" = None
 
 
 _current: ContextVar[Acting | None] = ContextVar("acting", default=None)
@@ -39,6 +41,19 @@ _current: ContextVar[Acting | None] = ContextVar("acting", default=None)
 def current() -> Acting | None:
     """The act under way in this thread or request, if any."""
     return _current.get()
+
+
+def under() -> int | None:
+    """The id of the emergency grant under which the current act is done, if it is."""
+    act = current()
+    found = act.under if act else None
+    return found() if callable(found) else found
+
+
+def marks() -> dict[str, int] | None:
+    """What every audit entry of the current act carries beside itself (`AuditEntry.additional_data`)."""
+    found = under()
+    return {"under": found} if found else None
 
 
 def begin(act: Acting) -> Any:

@@ -7,6 +7,7 @@ from django.db import models, router, transaction
 from django.utils import timezone
 
 from .choices import Tone
+from .context import marks
 from .querysets import RecordedQuerySet
 
 
@@ -27,6 +28,10 @@ class Recorded(models.Model):
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using, savepoint=False):
             super().save(*args, **kwargs)
+
+    def get_additional_data(self) -> dict[str, int] | None:
+        """What auditlog writes beside the change: the emergency grant under which it was made."""
+        return marks()
 
 
 class BaseModel(Recorded):

@@ -13,6 +13,8 @@ from auditlog import get_logentry_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 
+from .context import marks
+
 M = TypeVar("M", bound=models.Model)
 
 CREATE, UPDATE = 0, 1
@@ -57,6 +59,7 @@ def write_entries(
             object_repr=label[:500],
             action=action,
             changes=changes,
+            additional_data=marks(),
         )
         for pk, label, changes in rows
     ]

@@ -11,7 +11,7 @@ from apps.operations import kinds, params, selections, ticks
 from . import account_sections, choosing, covers, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .models import Instance
-from .targets import describe
+from .targets import describe, facts
 
 
 def register() -> None:
@@ -20,7 +20,9 @@ def register() -> None:
     covers.register()
     tenant_sections.register()
     account_sections.register()
-    kinds.register_target(kinds.TargetType("instance", Instance, describe, "instance_id", "fleet:instance"))
+    kinds.register_target(
+        kinds.TargetType("instance", Instance, describe, "instance_id", "fleet:instance", facts)
+    )
     for kind in fleet_kinds.ALL:
         kinds.register_kind(kind)
     navigation.register(navigation.NavItem("Fleet", "fleet:overview", order=10, key="f"))

@@ -29,6 +29,23 @@ def describe(ids: Sequence[int]) -> dict[int, TargetInfo]:
     }
 
 
+def facts(ids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """What an approver should know to have changed. Two queries."""
+    tenants = _tenant_keys(ids)
+    rows = Instance.objects.filter(pk__in=list(ids)).select_related("cell")
+    return {
+        one.pk: {
+            "version": one.version,
+            "wanted version": one.wanted_version,
+            "health": one.get_health_display(),
+            "cell": one.cell.name,
+            "lock": one.locked_reason or one.cell.locked_reason,
+            "tenants": ", ".join(tenants.get(one.pk, ())),
+        }
+        for one in rows
+    }
+
+
 def provider_targets(ids: Sequence[int]) -> dict[str, dict[int, Target]]:
     """Targets for the providers: by provider name, then by instance id. Two queries."""
     found: dict[str, dict[int, Target]] = {}

@@ -79,7 +79,9 @@ class ApprovalRuleAdmin(FixAdmin):
     on_everything = True
     list_display = ("__str__", "kind", "min_targets", "is_enabled", "note")
     list_filter = ("is_enabled",)
+    list_select_related = ("scope",)
     search_fields = ("kind", "note")
+    autocomplete_fields = ("scope",)
 
 
 @admin.register(Schedule)

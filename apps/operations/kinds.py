@@ -130,6 +130,8 @@ class TargetType:
     describe: Callable[[Sequence[int]], Mapping[int, TargetInfo]]
     event_field: str
     url_name: str
+    #: By id, facts in words that an approver should know to have changed (version, health, lock).
+    facts: Callable[[Sequence[int]], Mapping[int, Mapping[str, str]]] = lambda ids: {}
 
 
 _kinds: dict[str, Kind] = {}

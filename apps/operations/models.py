@@ -2,12 +2,14 @@
 
 import uuid
 from typing import ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from apps.access.models import Scope
 from apps.core.models import BaseModel
 from apps.core.querysets import RecordedQuerySet
 
@@ -107,6 +109,10 @@ class Operation(BaseModel):
     fence = models.BigIntegerField(
         default=0, help_text="grows with each lease; an older one can write nothing"
     )
+    under = models.BigIntegerField(
+        null=True, blank=True, help_text="the emergency grant (broken glass) it was asked for under"
+    )
+    seen = models.JSONField(default=dict, help_text="what its target was like when it was asked for")
     notes = models.JSONField(default=dict, help_text="what steps leave for later steps")
     failure = models.TextField(blank=True, help_text="what set the way back going")
     error = models.TextField(blank=True)
@@ -116,7 +122,7 @@ class Operation(BaseModel):
     AUDIT_EVENT = "operation"
     AUDIT_EXCLUDE: ClassVar[tuple[str, ...]] = tuple(
         "created_at updated_at state run_after step step_started_at is_undoing attempts retries lost lease_owner "
-        "lease_until fence notes failure error started_at finished_at fingerprint".split()
+        "lease_until fence notes failure error started_at finished_at fingerprint seen".split()
     )
 
     objects: ClassVar[models.Manager["Operation"]] = OperationQuerySet.as_manager()
@@ -200,19 +206,53 @@ class Step(models.Model):
 
 
 class ApprovalRule(BaseModel):
-    """Operations that need a second person: of a kind (or any), asked for on so many targets at once."""
+    """Operations that need a second person: of a kind (or any), on so many targets at once, somewhere, at some hours."""
 
     kind = models.CharField(max_length=60, blank=True, help_text="empty: every changing kind")
     min_targets = models.PositiveIntegerField(default=1, help_text="from this many targets in one request")
+    scope = models.ForeignKey(
+        Scope,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="only targets in this account or cell, or of this one tenant; empty: anywhere",
+    )
+    from_hour = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="only from this hour on (0 to 23); empty: at any hour"
+    )
+    to_hour = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="until before this hour; before from_hour: over midnight"
+    )
+    zone = models.CharField(max_length=64, default="UTC", help_text="IANA time zone of the hours")
     is_enabled = models.BooleanField(default=True)
     note = models.CharField(max_length=200, help_text="shown to the requester and the approver")
 
     class Meta:
         ordering = ["kind", "min_targets"]
-        constraints = [models.UniqueConstraint(fields=["kind", "min_targets"], name="approvalrule_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "min_targets", "scope", "from_hour", "to_hour"],
+                nulls_distinct=False,
+                name="approvalrule_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(from_hour__isnull=True, to_hour__isnull=True)
+                | models.Q(from_hour__lte=23, to_hour__lte=23),
+                name="approvalrule_hours",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.kind or 'any change'} from {self.min_targets}"
+        where = f" on {self.scope}" if self.scope_id else ""
+        when = "" if self.from_hour is None else f", {self.from_hour}–{self.to_hour} h {self.zone}"
+        return f"{self.kind or 'any change'} from {self.min_targets}{where}{when}"
+
+    def clean(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise ValidationError({"zone": f"There is no time zone “{self.zone}”."}) from error
 
 
 class Schedule(BaseModel):

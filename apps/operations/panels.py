@@ -34,6 +34,9 @@ def facts(operation: Operation, kind_label: str, target_url: str) -> list[Fact]:
         Fact("By", str(operation.actor), note=f"by {operation.get_via_display().lower()}"),
         Fact("Asked for", at(operation.created_at, "second")),
     ]
+    if operation.under:
+        url = reverse("access:broken")
+        rows.append(Fact("Under", f"broken glass, grant {operation.under}", url))
     if operation.batch:
         url = reverse("operations:batch", args=[operation.batch_id])
         rows.append(Fact("Batch", f"one of {operation.batch.total:,}", url))

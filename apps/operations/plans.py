@@ -9,10 +9,10 @@ from django.db.models import Q
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 
-from . import guard_rails
+from . import approvals, guard_rails
 from .choices import State
 from .kinds import Kind, TargetInfo, find_kind, find_target
-from .models import ApprovalRule, Operation
+from .models import Operation
 
 #: In one request; ten times as many take longer to accept than a browser waits.
 MAX_TARGETS = 20_000
@@ -96,17 +96,9 @@ def _apply_guard_rails(result: Plan, candidates: Sequence[TargetInfo], actor: An
 
 
 def _apply_approval_rules(result: Plan) -> None:
-    if not result.kind.is_changing or not result.accepted:
-        return
-    rule = (
-        ApprovalRule.objects.filter(
-            Q(kind="") | Q(kind=result.kind.name), is_enabled=True, min_targets__lte=len(result.accepted)
-        )
-        .order_by("-min_targets")
-        .first()
-    )
-    if rule is not None:
-        result.approval_reason = rule.note
+    if result.kind.is_changing and result.accepted:
+        rule = approvals.rule_for(result.kind, result.accepted)
+        result.approval_reason = rule.note if rule is not None else result.approval_reason
 
 
 def blocking(target_ids: Sequence[int], kind: Kind) -> dict[int, Operation]:

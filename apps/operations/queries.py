@@ -17,7 +17,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import allowed, scopes_of, visible
 from apps.core.models import Event
 
-from . import batches, kinds, panels, planning, services
+from . import approvals, batches, kinds, panels, planning, services
 from .choices import ENDED, OPEN, State, StepState
 from .models import Batch, Operation, Schedule
 from .models import Step as StepRow
@@ -101,6 +101,7 @@ class OperationPage:
     may_approve: bool
     why_not_approve: str
     approval_lines: list[str]
+    changed_since: list[approvals.Change]
     events: list[Event]
     audit: list[Any] = field(default_factory=list)
     sees_audit: bool = False
@@ -158,6 +159,7 @@ def operation_page(user: Any, pk: int) -> OperationPage:
         may_approve=may_approve,
         why_not_approve=why_not,
         approval_lines=preview_of(operation) if operation.state == State.AWAITING_APPROVAL else [],
+        changed_since=approvals.changed_since(operation),
         events=timeline(user, operation),
         audit=trail(operation) if sees_audit else [],
         sees_audit=sees_audit,

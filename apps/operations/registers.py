@@ -2,7 +2,7 @@
 
 from django.db.models import Q
 
-from apps.access import scoping
+from apps.access import notices, scoping
 from apps.audit import hints
 from apps.core import navigation, palette
 
@@ -31,6 +31,8 @@ def register() -> None:
         navigation.NavItem("Operations", "operations:list", group="Change", order=20, key="o")
     )
     navigation.register_bar(search.bar_parts)
+    # The clock stands on this floor; what it hints at lies below.
+    ticks.register("access", every=5.0, send=notices.hint)
     palette.register("operations", search.find_operations)
     # The trail stands below the clock and cannot register with it.
     for name, every, send in hints.every():

@@ -20,11 +20,12 @@ from django.utils import timezone
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, require
 from apps.core.choices import Tone
-from apps.core.context import acting
+from apps.core.context import acting, under
 from apps.core.events import record
 from apps.core.models import Event
 from apps.core.querysets import record_created
 
+from . import approvals
 from .choices import State, Via
 from .kinds import Kind, find_kind, find_target
 from .models import Batch, Operation
@@ -163,9 +164,12 @@ def _insert(
     if not made.accepted:
         return []
     state = State.AWAITING_APPROVAL if made.approval_reason else State.PENDING
+    seen = approvals.facts_of(made.kind, made.accepted) if made.approval_reason else {}
     operations = [
         Operation(
             pk=pk,
+            under=under(),
+            seen=seen.get(info.id, {}),
             kind=made.kind.name,
             target_type=made.kind.target_type,
             target_id=info.id,

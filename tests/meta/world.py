@@ -6,10 +6,12 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
+from apps.access import asking, breaking, pre_approvals, tokens
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
 from apps.alerts import managing
@@ -96,10 +98,33 @@ class World:
             self._releases(here, there)
         self._alerts()
         self.grant = Grant.objects.filter(user=self.people["viewer_in"]).get()
+        self.grant = Grant.objects.filter(user=self.people["viewer_in"], until__isnull=True).get()
         self.spare_role = factories.make_role("spare", ["view"])
         with factories.as_system():
             self.group = Group.objects.create(name="team")
             self.people["viewer_in"].groups.add(self.group)
+        asking_for = {"person": self.people["viewer_in"], "minutes": 60, "reason": "for a while"}
+        self.asked = asking.ask(
+            role=factories.make_role("support"), kind="tenant", name="tenant-here", **asking_for
+        )
+        granted = asking.ask(
+            role=factories.make_role("extra", ["view"]), kind="tenant", name="tenant-here", **asking_for
+        )
+        self.granted = asking.decide(granted, actor=self.root, yes=True, words="")
+        self.standing = pre_approvals.make(
+            actor=self.root, group=self.group, role=factories.make_role("operator"), kind="tenant", name="tenant-here",
+            max_minutes=60, reason="on call",
+        )  # fmt: skip
+        responder = factories.make_user("responder")
+        factories.grant(responder, "on-call")
+        self.glass = breaking.break_glass(
+            person=responder, role=factories.make_role("operator"), kind="account", name="here", minutes=60,
+            reason="everything is down",
+        )  # fmt: skip
+        self.token, _ = tokens.issue(owner=self.people["viewer_in"], name="ci", permissions=["view"], days=7)
+        self.session = UserSession.objects.create(
+            user=self.root, ip="127.0.0.1", session_key="another", user_agent="x"
+        )
         self.audit_entry = AuditEntry.objects.latest("pk")
         self.seal = sealing.seal()[-1]
 
@@ -188,6 +213,18 @@ class World:
             "alerts": {"pk": self.incident.pk},
             "access:take": {"pk": self.grant.pk},
             "access:role": {"pk": self.spare_role.pk},
+            "access:request": {"pk": self.asked.pk},
+            "access:decide": {"pk": self.asked.pk},
+            "access:withdraw": {"pk": self.asked.pk},
+            "access:give_back": {"pk": self.granted.pk},
+            "access:extend": {"pk": self.granted.pk},
+            "access:delete_pre_approval": {"pk": self.standing.pk},
+            **{
+                f"access:{name}": {"pk": self.glass.pk}
+                for name in ("glass", "end_glass", "explain_glass", "review_glass")
+            },
+            "access:revoke_token": {"pk": self.token.pk},
+            "access:end_session": {"pk": self.session.pk},
             "access:delete_role": {"pk": self.spare_role.pk},
             **{
                 f"access:{name}": {"pk": self.group.pk}

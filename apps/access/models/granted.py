@@ -8,7 +8,7 @@ from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 from apps.core.models import BaseModel, Recorded
 from apps.core.querysets import RecordedQuerySet
 
-from .choices import Permission, ScopeKind, UserKind
+from ..choices import Permission, ScopeKind, UserKind
 
 
 class RecordedUserManager(UserManager.from_queryset(RecordedQuerySet)):  # type: ignore[misc]

@@ -1,0 +1,20 @@
+"""Who may: people and what they hold; what they ask for, for a while; by what else than a browser they come."""
+
+from .asking import AccessRequest, BreakGlass, PreApproval
+from .granted import Grant, RecordedUserManager, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
+from .signing import ApiToken, Notice
+
+__all__ = [
+    "AccessRequest",
+    "ApiToken",
+    "BreakGlass",
+    "Grant",
+    "Notice",
+    "PreApproval",
+    "RecordedUserManager",
+    "Role",
+    "Scope",
+    "ScopeGroupPermission",
+    "ScopeUserPermission",
+    "User",
+]
