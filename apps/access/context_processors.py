@@ -16,13 +16,15 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated or request.headers.get("HX-Request"):
         return {}
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item in navigation.items():
-        if holds(user, item.permission):
-            url = reverse(item.url_name)
-            active = request.path == url or (url != "/" and request.path.startswith(url))
-            groups.setdefault(item.group, []).append(
-                {"label": item.label, "url": url, "active": active, "key": item.key}
-            )
+    urls = {item: reverse(item.url_name) for item in navigation.items() if holds(user, item.permission)}
+    # Of lines that lead to addresses one below the other, only the nearest is where one is.
+    around = [
+        url for url in urls.values() if request.path == url or (url != "/" and request.path.startswith(url))
+    ]
+    here = max(around, key=len, default="")
+    for item, url in urls.items():
+        line = {"label": item.label, "url": url, "active": url == here, "key": item.key}
+        groups.setdefault(item.group, []).append(line)
     return {
         "nav": [{"label": label, "items": items} for label, items in groups.items()],
         "palette_enabled": True,
