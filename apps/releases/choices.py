@@ -119,8 +119,8 @@ class OnFail(models.TextChoices):
 
 
 class GateMode(models.TextChoices):
-    HEALTH = "health", "Health and failures"
-    METRICS = "metrics", "Health, failures, error rate and latency"
+    HEALTH = "health", "Health"
+    METRICS = "metrics", "Health and metrics"
 
 
 class PolicyScope(models.TextChoices):

@@ -89,11 +89,9 @@ def judge(evidence: Evidence) -> Judgement:
 def _failures(e: Evidence) -> list[Reason]:
     found: list[Reason] = []
     if e.failed:
-        found.append(
-            (Verdict.FAIL, f"{_some(e.failed)} could not be changed and went back to the old version.")
-        )
+        found.append((Verdict.FAIL, f"Could not be changed: {_some(e.failed)}."))
     if e.unhealthy:
-        found.append((Verdict.FAIL, f"{_some(e.unhealthy)} failing or degraded on the new version."))
+        found.append((Verdict.FAIL, f"Failing or degraded on the new version: {_some(e.unhealthy)}."))
     return found
 
 
@@ -102,21 +100,17 @@ def _settling(e: Evidence) -> list[Reason]:
     if e.moving:
         found.append((Verdict.WAIT, f"{e.moving:,} of {e.size:,} still to be changed."))
     if e.unsettled:
-        found.append((Verdict.WAIT, f"{_some(e.unsettled)} not well yet, or not seen yet."))
+        found.append((Verdict.WAIT, f"Not well yet, or not seen yet: {_some(e.unsettled)}."))
     if not found and not e.failed and not e.unhealthy:
         found.append((Verdict.PASS, f"All of {e.size:,} changed and well."))
-    if e.bake_left > 0 and not e.moving:
+    if e.bake_left > 0 and not (e.moving or e.failed or e.unhealthy):
         found.append((Verdict.WAIT, f"Watched for {e.bake_left:.0f} s more."))
     return found
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
     more = len(names) - most
-    return (
-        ", ".join(names[:most])
-        + (f" and {more:,} more" if more > 0 else "")
-        + (" is" if len(names) == 1 else " are")
-    )
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _comparison(e: Evidence) -> list[Reason]:

@@ -57,7 +57,7 @@ class ReleaseTable(tables.Table):
         return Life(record.life).label
 
     def render_kind(self, record: Release) -> SafeString | str:
-        if record.kind != ReleaseKind.SECURITY:
+        if record.kind != ReleaseKind.SECURITY or record.severity == Severity.NONE:
             return ReleaseKind(record.kind).label.lower()
         return format_html("security {}", severity_tag(record.severity))
 

@@ -22,6 +22,7 @@ urlpatterns = [
     path("advisories/", exposure.advisory_list, name="advisories"),
     path("advisories/import/", exposure.import_document, name="import_advisory"),
     path("advisories/<int:advisory_pk>/", exposure.advisory, name="advisory"),
+    path("advisories/<int:advisory_pk>/burn-down.json", exposure.burn_down_figures, name="burn_down"),
     path("advisories/<int:advisory_pk>/not-affected/", exposure.not_affected, name="vex"),
     path("rules/", rules.rules, name="rules"),
     path("rules/holds/", rules.hold, name="add_hold"),

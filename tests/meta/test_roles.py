@@ -107,6 +107,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("releases:import_advisory", "GET"): "302 403 200 403 403 200 200",
     ("releases:import_advisory", "POST"): "302 403 422 403 403 422 422",
     ("releases:advisory", "GET"): "302 200 200 200 200 200 200",
+    ("releases:burn_down", "GET"): "302 200 200 200 200 200 200",
     ("releases:vex", "POST"): "302 403 403 403 403 403 422",
     ("releases:rules", "GET"): "302 200 200 200 200 200 200",
     ("releases:add_hold", "POST"): "302 403 422 403 403 422 422",

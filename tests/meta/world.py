@@ -242,6 +242,7 @@ class World:
             "releases:steer": {"pk": self.rollout.pk},
             "releases:steer_target": {"target_pk": self.target.pk},
             "releases:advisory": {"advisory_pk": self.advisory.pk},
+            "releases:burn_down": {"advisory_pk": self.advisory.pk},
             "releases:vex": {"advisory_pk": self.advisory.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},

@@ -90,8 +90,6 @@ class RolloutPage:
     squares: bool
     held: list[str]
     frozen: list[str]
-    newcomers: int
-    operations: Mapping[int, str]
 
     @property
     def is_live(self) -> bool:
@@ -135,6 +133,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
     )
     is_draft = rollout.state == RolloutState.DRAFT
     exceptions = _exceptions(targets)
+    _add_operations(user, exceptions)
     return RolloutPage(
         rollout=rollout,
         waves=[
@@ -155,8 +154,6 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         squares=squares,
         held=_held(rollout, targets) if is_draft else [],
         frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
-        newcomers=0,
-        operations=_operations(user, exceptions),
     )
 
 
@@ -182,13 +179,15 @@ def _exceptions(targets: QuerySet[RolloutTarget]) -> list[RolloutTarget]:
     return list(rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS])
 
 
-def _operations(user: Any, exceptions: Sequence[RolloutTarget]) -> dict[int, str]:
-    """Addresses of the operations behind the exceptions, by target, where the reader sees them."""
+def _add_operations(user: Any, exceptions: Sequence[Any]) -> None:
+    """Set `operation_url`: where the operation behind each exception is, for who sees it."""
     ids = {t.pk: t.undo_operation_id or t.operation_id for t in exceptions}
     seen = set(
         visible(user, Operation).filter(pk__in=[pk for pk in ids.values() if pk]).values_list("pk", flat=True)
     )
-    return {t: reverse("operations:operation", args=[pk]) for t, pk in ids.items() if pk in seen}
+    for target in exceptions:
+        pk = ids[target.pk]
+        target.operation_url = reverse("operations:operation", args=[pk]) if pk in seen else ""
 
 
 def _worst(rollout: Rollout, targets: QuerySet[RolloutTarget]) -> Worst:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 
 from apps.access.choices import Permission
@@ -15,7 +15,7 @@ from .. import exposing
 from ..filters import AdvisoryFilter
 from ..forms import UploadForm, VexForm
 from ..models import Advisory
-from ..queries.exposure import advisory_page, listed_advisories
+from ..queries.exposure import advisory_page, burn_down_of, listed_advisories
 from ..sbom import BadDocument
 from ..tables import AdvisoryTable
 from .answers import answer, first_error, go
@@ -65,6 +65,12 @@ def import_document(request: HttpRequest) -> HttpResponse:
 def advisory(request: HttpRequest, advisory_pk: int) -> HttpResponse:
     """Who is exposed, since when, what blocks, and when it will be over."""
     return _page(request, advisory_pk)
+
+
+@needs("view")
+def burn_down_figures(request: HttpRequest, advisory_pk: int) -> HttpResponse:
+    """How many were exposed when, for the chart."""
+    return JsonResponse(burn_down_of(request.user, advisory_pk))
 
 
 def _page(request: HttpRequest, pk: int, *, status: int = 200, **said: Any) -> HttpResponse:
