@@ -56,7 +56,7 @@ def renew() -> set[int]:
         mine = rows.filter(wanted, silence__isnull=True)
         touched |= set(mine.values_list("incident_id", flat=True))
         mine.update(silence=s)
-    return touched - {None}  # type: ignore[return-value]
+    return touched - {None}
 
 
 def inhibit(cell_ids: Iterable[int]) -> None:

@@ -90,10 +90,9 @@ def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert]]:
     changed: dict[int, Alert] = {}
     opened, ended = [], []
     for key, said in by_print.items():
-        alert: Alert | None = open_now.get(key) or lately.get(key)
-        was_open = alert is not None and alert.is_open
-        for signal in said:
-            alert = _apply_one(alert, signal, versions)
+        before = open_now.get(key) or lately.get(key)
+        was_open = before is not None and before.is_open
+        alert = _apply_all(before, said, versions)
         if alert is None:
             continue  # resolved before anybody heard of it
         if alert.pk is None:
@@ -127,6 +126,13 @@ def _versions(signals: Sequence[Signal]) -> dict[int, str]:
     ids = {s.instance_id for s in signals if s.instance_id}
     rows = Instance.objects.filter(pk__in=ids).values_list("pk", "version", "wanted_version")
     return {pk: version or wanted for pk, version, wanted in rows}
+
+
+def _apply_all(alert: Alert | None, said: Sequence[Signal], versions: dict[int, str]) -> Alert | None:
+    """All signals of one fingerprint, in order; None when it was over before anybody heard of it."""
+    for signal in said:
+        alert = _apply_one(alert, signal, versions)
+    return alert
 
 
 def _apply_one(alert: Alert | None, signal: Signal, versions: dict[int, str]) -> Alert | None:

@@ -35,7 +35,7 @@ class Suspect:
 
 def suspects(user: Any, incident: Incident, alerts: Sequence[Alert]) -> list[Suspect]:
     """Changes in the hour before it began, on the instances that have alerts, of those that `user` sees; one query."""
-    began = {}
+    began: dict[int, Any] = {}
     for alert in alerts:
         if alert.instance_id:
             began[alert.instance_id] = min(alert.opened_at, began.get(alert.instance_id, alert.opened_at))

@@ -14,7 +14,7 @@ from ..choices import SourceKind
 from ..forms import ChannelForm, EscalationForm, HeartbeatForm, OnCallForm, SourceForm
 from ..models import Channel, EscalationPolicy, Heartbeat, OnCallSchedule, SignalCount, Source
 from ..panels import on_call_lines, policy_lines
-from ..services import require_on
+from ..services import Refused, require_on
 from .answers import form_page, go
 
 WRITES = ("GET", "HEAD", "POST")
@@ -164,7 +164,7 @@ def new_source(request: HttpRequest) -> HttpResponse:
     def save() -> HttpResponse:
         data = form.cleaned_data
         if Source.objects.filter(name=data["name"]).exists():
-            raise managing.Refused(f"There is a source named {data['name']} already.")
+            raise Refused(f"There is a source named {data['name']} already.")
         account = form.found.get("account")
         made, secret = managing.make_source(
             name=data["name"], kind=data["kind"], account=account, actor=request.user

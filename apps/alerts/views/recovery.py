@@ -15,7 +15,7 @@ from .. import recovery as recovering
 from ..forms import RecoveryForm
 from ..models import Alert, RecoveryPolicy
 from ..panels import recovery_facts
-from ..services import Refused
+from ..services import Refused, require_on
 from .answers import form_page, go, page
 
 WRITES = ("GET", "HEAD", "POST")
@@ -87,7 +87,7 @@ def new_recovery(request: HttpRequest) -> HttpResponse:
 def edit_recovery(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a recovery policy."""
     found = _find(request, pk)
-    managing.require_on(request.user, Permission.MANAGE_ALERTS, found.cell or found.account)
+    require_on(request.user, Permission.MANAGE_ALERTS, found.cell or found.account)
     return _edit(request, found)
 
 
