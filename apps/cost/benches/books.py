@@ -72,12 +72,12 @@ def _generate(path: Path) -> None:
             "COPY (SELECT CAST((hash(i) % 1000000) / 1e8 AS DECIMAL(20,10)) AS BilledCost, BilledCost AS EffectiveCost, "
             "BilledCost AS ListCost, 'payer' AS BillingAccountId, 'Payer' AS BillingAccountName, 'USD' AS BillingCurrency, "
             "TIMESTAMP '2026-09-01' AS BillingPeriodStart, TIMESTAMP '2026-10-01' AS BillingPeriodEnd, 'Usage' AS ChargeCategory, "
-            "TIMESTAMP '2026-09-01' + to_hours(CAST(hash(i, 1) % 720 AS INTEGER)) AS ChargePeriodStart, "
+            "TIMESTAMP '2026-09-01' + to_hours(CAST(hash(100000000000 + i) % 720 AS INTEGER)) AS ChargePeriodStart, "
             "ChargePeriodStart + INTERVAL 1 HOUR AS ChargePeriodEnd, 'AWS' AS ProviderName, "
-            "'sub-' || (hash(i, 2) % 5000 % 4) AS SubAccountId, "
-            "['EC2', 'S3', 'RDS', 'Lambda', 'ELB', 'Support'][1 + CAST(hash(i, 3) % 6 AS INTEGER)] AS ServiceName, "
-            "'i-' || (hash(i, 4) % 100000) AS ResourceId, CAST(1 AS DECIMAL(20,10)) AS ConsumedQuantity, "
-            '\'{"env": "prod", "tenant": "bench-\' || (hash(i, 2) % 5000) || \'"}\' AS Tags '
+            "'sub-' || (hash(200000000000 + i) % 5000 % 4) AS SubAccountId, "
+            "['EC2', 'S3', 'RDS', 'Lambda', 'ELB', 'Support'][1 + CAST(hash(300000000000 + i) % 6 AS INTEGER)] AS ServiceName, "
+            "'i-' || (hash(400000000000 + i) % 100000) AS ResourceId, CAST(1 AS DECIMAL(20,10)) AS ConsumedQuantity, "
+            '\'{"env": "prod", "tenant": "bench-\' || (hash(200000000000 + i) % 5000) || \'"}\' AS Tags '
             f"FROM range({LINES}) t(i)) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
 

@@ -19,7 +19,7 @@ register = template.Library()
 @register.simple_tag
 def cost(amount: Decimal | None, currency: str) -> SafeString:
     """An amount to the cent, below a cent to three digits; every digit of it on hover."""
-    if amount is None:
+    if not isinstance(amount, Decimal):  # nothing there: a page without a bill
         return format_html('<span class="faint">{}</span>', "–")
     return format_html(
         '<span class="num nowrap" title="{} {}">{}</span>', exact(amount), currency, shown(amount, currency)
