@@ -14,7 +14,9 @@ def _role_summary(user: Any) -> str:
     """Beside the name: the reader's roles and on what, the first two of them."""
     if user.is_superuser:
         return "superuser"
-    grants = [str(grant) for grant in user.grants.select_related("role", "scope").order_by("role__name", "pk")[:3]]
+    grants = [
+        str(grant) for grant in user.grants.select_related("role", "scope").order_by("role__name", "pk")[:3]
+    ]
     words = [text.partition(" to ")[0].replace(" on everything", "").replace(" on ", ", ") for text in grants]
     return " · ".join(words[:2]) + (" …" if len(words) > 2 else "")
 
