@@ -74,7 +74,8 @@ class RecordedQuerySet(models.QuerySet[M]):
         if not watched:
             return super().update(**kwargs)
         with transaction.atomic(using=self.db):
-            plain = self.order_by()
+            # Locked in order of key, so that two writers of many rows do not wait for each other in a circle.
+            plain = self.order_by("pk")
             before = {row["pk"]: row for row in plain.select_for_update(of=("self",)).values("pk", *watched)}
             if not before:
                 return 0

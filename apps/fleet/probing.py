@@ -11,7 +11,7 @@ from django.utils import timezone
 from . import providers
 from .choices import ProviderName, Wanted
 from .models import Instance, Measurement
-from .observing import record_observations
+from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Sample, Target
 from .targets import provider_targets
 
@@ -38,7 +38,8 @@ def probe() -> int:
         )
         written = 0
         for name, targets in provider_targets(ids).items():
-            written += record_observations(_observe(name, list(targets.values())))
+            since = look_begins()
+            written += record_observations(_observe(name, list(targets.values())), since=since)
         return written
 
 
@@ -66,7 +67,8 @@ def probe_simulated() -> int:
 
     provider = providers.get(ProviderName.SIMULATED)
     assert isinstance(provider, SimulatedProvider)  # noqa: S101 - the registry says so
-    return record_observations(provider.observe_changed(limit=5_000))
+    since = look_begins()
+    return record_observations(provider.observe_changed(limit=5_000), since=since)
 
 
 def measure() -> int:
