@@ -42,7 +42,12 @@ CHANGING = frozenset(
 #: Permissions that show what belongs to all tenants of an instance.
 WHOLE_INSTANCE = CHANGING | {Permission.READ_LOGS}
 #: Permissions with which something is changed, the fleet or who may: they take a second factor.
-SECOND_FACTOR = CHANGING | {Permission.MANAGE_ACCESS, Permission.BREAK_GLASS}
+SECOND_FACTOR = CHANGING | {
+    Permission.MANAGE_ACCESS,
+    Permission.BREAK_GLASS,
+    Permission.MANAGE_RELEASES,
+    Permission.KEEP_BOOKS,
+}
 
 
 #: What breaking glass never carries: who is in for an hour lets nobody else in, and lets nothing through.

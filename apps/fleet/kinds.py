@@ -8,12 +8,13 @@ from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.core.context import acting, current
+from apps.core.texts import storable
 from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work, failure_of
 
 from . import providers
 from .choices import Wanted
 from .models import Diagnostics, Instance
-from .observing import record_observations
+from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Target
 from .targets import provider_targets
 
@@ -41,11 +42,11 @@ def _by_provider(works: Sequence[Work]) -> list[tuple[Any, list[tuple[Work, Targ
 
 def _observe(works: Sequence[Work]) -> dict[int, Observation]:
     """What is there now, by instance id; kept, so that pages show it at once."""
-    looked_at = timezone.now()
     seen: dict[int, Observation] = {}
+    since = look_begins()
     for provider, pairs in _by_provider(works):
         seen.update(provider.observe_many([target for _, target in pairs]))
-    record_observations(seen, looked_at=looked_at)
+    record_observations(seen, since=since)
     return seen
 
 
@@ -111,6 +112,13 @@ def _note(work: Work, seen: Observation) -> Outcome:
     )
 
 
+def _note_for_restart(work: Work, seen: Observation) -> Outcome:
+    """As `_note`. One that could not be seen has no generation to be told from by: its restart would be no order."""
+    if seen.state == "missing":
+        return Failed(f"There is nothing to restart: {seen.detail or 'it is not seen'}.")
+    return _note(work, seen)
+
+
 def _is_serving(work: Work, seen: Observation) -> Outcome:
     if seen.state == "running" and seen.healthy:
         return Done(f"healthy on version {seen.version}")
@@ -130,7 +138,7 @@ def _is_stopped(work: Work, seen: Observation) -> Outcome:
 def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
     """Healthy on the wanted version for SOAK seconds; a crash ends the wait at once, trouble after PATIENCE."""
     version = work.params["version"]
-    waited = (timezone.now() - work.step_started_at).total_seconds()
+    waited = (work.now() - work.step_started_at).total_seconds()
     if seen.state == "running" and seen.healthy and seen.version == version:
         since = work.notes.get("healthy_since")
         if since is None:
@@ -212,7 +220,7 @@ def _collect(works: Sequence[Work]) -> dict[int, Outcome]:
     for provider, pairs in _by_provider(works):
         for work, target in pairs:
             try:
-                parts = _parts(provider, target)
+                parts = {name: storable(text) for name, text in _parts(provider, target).items()}
             except ProviderError as error:
                 outcomes[work.id] = failure_of(error)
                 continue
@@ -270,8 +278,6 @@ def _version_param(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": version}
 
 
-NOTE = Step("look", _look(_note), timeout=30)
-
 START = Kind(
     name="start",
     label="Start",
@@ -302,7 +308,7 @@ RESTART = Kind(
     permission=Permission.RESTART,
     target_type="instance",
     steps=(
-        NOTE,
+        Step("look", _look(_note_for_restart), timeout=30),
         Step("restart", _act(_restart, want=lambda w: {"wanted": str(Wanted.RUNNING)}), timeout=30),
         Step("wait until healthy", _look(_is_serving_again), timeout=60),
     ),

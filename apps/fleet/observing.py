@@ -1,17 +1,18 @@
 """What is seen of instances: from a provider's observation to health, kept and told when it changes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.utils import timezone
+from django.db.models import QuerySet
 
 from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.events import record
 from apps.core.models import Event
+from apps.core.texts import storable
 
 from .choices import Health, Wanted
 from .models import Instance
@@ -23,7 +24,7 @@ RENEW = 20.0
 UPDATE = """
 UPDATE fleet_instance i
 SET health = v.health, health_detail = v.detail, version = v.version, generation = v.generation, endpoint = v.endpoint,
-    observed_at = %s, health_since = CASE WHEN i.health <> v.health THEN now() ELSE i.health_since END
+    observed_at = clock_timestamp(), health_since = CASE WHEN i.health <> v.health THEN clock_timestamp() ELSE i.health_since END
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[])
      AS v(id, health, detail, version, generation, endpoint)
 WHERE i.id = v.id
@@ -87,39 +88,46 @@ def assess(observation: Observation, *, wanted: str) -> Seen:
             down = wanted == Wanted.RUNNING
             health = Health.FAILING if down else Health.STOPPED
             detail = f"down: {detail}" if down and detail else ("down" if down else detail)
-    return Seen(health, detail[:300], observation.version, observation.generation, observation.endpoint)
+    return Seen(
+        health, storable(detail)[:300], observation.version, observation.generation, observation.endpoint
+    )
 
 
-def record_observations(observations: Mapping[int, Observation], *, looked_at: datetime) -> int:
+def look_begins() -> datetime:
+    """The moment before a look, by the database's clock: see `record_observations`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
+
+
+def record_observations(observations: Mapping[int, Observation], *, since: datetime) -> int:
     """Keep what was seen of instances (by id), and tell what changed; gives the number of rows written.
 
-    `looked_at` is when the look began. A probe and an operation may look at one instance at the same time: the
-    rows are locked, so that a change is told once, and a look older than what is kept already is left out.
-    Two statements and, where health changed, one for the events, however many instances.
+    `since` is when the look began. Where another look was written after that, this one may be the older, and
+    is dropped: the next one tells. Few statements, however many instances.
     """
     if not observations:
         return 0
-    now = timezone.now()
     with transaction.atomic():
         rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk")
+        differ = [pk for pk, before, after, *_ in _compared(rows, observations, since) if before != after]
+        if not differ:
+            return 0
+        # Locked in order of id, as every other writer of many rows does, so that none waits in a circle.
+        locked = rows.filter(pk__in=differ).select_for_update(of=("self",))
         changed, events, turns = [], [], []
         prober = system_actor("probe").pk
-        for row in rows.select_for_update(of=("self",)).values(*COLUMNS):
-            if row["observed_at"] is not None and row["observed_at"] > looked_at:
-                continue
-            seen = assess(observations[row["id"]], wanted=row["wanted"])
-            stale = row["observed_at"] is None or (now - row["observed_at"]).total_seconds() > RENEW
-            before = (row["health"], row["health_detail"], row["version"], row["generation"], row["endpoint"])
-            after = (seen.health, seen.detail, seen.version, seen.generation, seen.endpoint)
-            if before != after or stale:
-                changed.append((row["id"], *after))
-            if event := _change_event(row, seen, prober):
-                events.append(event)
-            if row["health"] != seen.health:
-                turns.append(_change(row, seen))
+        for pk, before, after, row, seen in _compared(locked, observations, since):
+            if before != after:
+                changed.append((pk, *after))
+                if event := _change_event(row, seen, prober):
+                    events.append(event)
+                if row["health"] != seen.health:
+                    turns.append(_change(row, seen))
         if changed:
             with connection.cursor() as cursor:
-                cursor.execute(UPDATE, [looked_at, *map(list, zip(*changed, strict=True))])
+                cursor.execute(UPDATE, [list(column) for column in zip(*changed, strict=True)])
         if events:
             record(events)
         if turns:
@@ -139,6 +147,21 @@ def _change(row: Mapping[str, Any], seen: Seen) -> HealthChange:
         seen.detail,
         seen.version,
     )
+
+
+def _compared(
+    rows: QuerySet[Instance], observations: Mapping[int, Observation], since: datetime
+) -> Iterator[tuple[int, tuple[Any, ...], tuple[Any, ...], Mapping[str, Any], Seen]]:
+    """Of each row that this look may write: what stands there, and what was seen; they differ too once "as of" is old."""
+    for row in rows.values(*COLUMNS):
+        at = row["observed_at"]
+        if at is not None and at > since:
+            continue
+        seen = assess(observations[row["id"]], wanted=row["wanted"])
+        before = (row["health"], row["health_detail"], row["version"], row["generation"], row["endpoint"])
+        after = (seen.health, seen.detail, seen.version, seen.generation, seen.endpoint)
+        is_old = at is None or (since - at).total_seconds() > RENEW
+        yield row["id"], (() if is_old else before), after, row, seen
 
 
 TOLD = {

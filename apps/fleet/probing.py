@@ -11,7 +11,7 @@ from django.utils import timezone
 from . import providers
 from .choices import ProviderName, Wanted
 from .models import Instance, Measurement
-from .observing import record_observations
+from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Sample, Target
 from .targets import provider_targets
 
@@ -36,12 +36,12 @@ def probe() -> int:
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        looked_at = timezone.now()
+        since = look_begins()
         seen: dict[int, Observation] = {}
         for name, targets in provider_targets(ids).items():
             seen.update(_observe(name, list(targets.values())))
         # Last, so that no row is locked while a slow provider is asked.
-        return record_observations(seen, looked_at=looked_at)
+        return record_observations(seen, since=since)
 
 
 def _alone() -> bool:
@@ -68,8 +68,8 @@ def probe_simulated() -> int:
 
     provider = providers.get(ProviderName.SIMULATED)
     assert isinstance(provider, SimulatedProvider)  # noqa: S101 - the registry says so
-    looked_at = timezone.now()
-    return record_observations(provider.observe_changed(limit=5_000), looked_at=looked_at)
+    since = look_begins()
+    return record_observations(provider.observe_changed(limit=5_000), since=since)
 
 
 def measure() -> int:

@@ -14,8 +14,8 @@ Set-wise throughout: the number of statements grows with the number of calls, no
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -27,7 +27,7 @@ from apps.core.models import Event
 
 from .choices import State, StepState
 from .deciding import Move, decide, told
-from .kinds import Done, Failed, Later, Outcome, Work, find_kind
+from .kinds import Done, Failed, Later, Outcome, Work, find_kind, kinds
 
 #: A worker that dies on an operation is replaced; one that has killed so many is given up.
 MAX_LOST = 25
@@ -43,7 +43,7 @@ CLAIM = f"""
 WITH due AS (
     SELECT o.id, o.state = 'running' AS taken_over, o.started_at IS NULL AS first_start
     FROM operations_operation o
-    WHERE (o.state = 'pending' AND o.run_after <= statement_timestamp()
+    WHERE o.kind = ANY(%(kinds)s) AND ((o.state = 'pending' AND o.run_after <= statement_timestamp()
            AND (NOT o.is_changing OR NOT EXISTS (
                SELECT 1 FROM operations_operation p
                WHERE p.target_type = o.target_type AND p.target_id = o.target_id AND p.is_changing AND p.id <> o.id
@@ -52,7 +52,7 @@ WITH due AS (
                       OR (p.started_at IS NOT NULL AND o.started_at IS NULL)
                       OR (p.run_after <= statement_timestamp() AND p.id < o.id
                           AND (p.started_at IS NULL) = (o.started_at IS NULL))))))
-       OR (o.state = 'running' AND o.lease_until < statement_timestamp())
+       OR (o.state = 'running' AND o.lease_until < statement_timestamp()))
     ORDER BY o.run_after, o.id
     LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
@@ -65,7 +65,8 @@ SET state = 'running', fence = o.fence + 1, lease_owner = %(owner)s,
     lost = o.lost + due.taken_over::int,
     updated_at = statement_timestamp()
 FROM due WHERE o.id = due.id
-RETURNING {", ".join("o." + column for column in COLUMNS)}, due.taken_over, due.first_start, o.lost
+RETURNING {", ".join("o." + column for column in COLUMNS)}, due.taken_over, due.first_start,
+          o.cancel_requested_at IS NOT NULL, statement_timestamp(), o.lost
 """  # noqa: S608 - the columns are constants of this module
 
 
@@ -88,7 +89,13 @@ def _claim(owner: str, limit: int) -> list[Work]:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(
             CLAIM,
-            {"owner": owner, "limit": limit, "lease": settings.OPERATIONS_LEASE_SECONDS},
+            {
+                "owner": owner,
+                "limit": limit,
+                "lease": settings.OPERATIONS_LEASE_SECONDS,
+                # A kind that only another release knows is left to the workers of that release.
+                "kinds": [kind.name for kind in kinds()],
+            },
         )
         works: list[Work] = []
         given_up: list[Work] = []
@@ -96,13 +103,16 @@ def _claim(owner: str, limit: int) -> list[Work]:
             values = dict(zip(COLUMNS, row[: len(COLUMNS)], strict=True))
             for name in ("params", "notes"):
                 values[name] = json.loads(values[name]) if isinstance(values[name], str) else values[name]
-            work = Work(**values, taken_over=row[-3], first_start=row[-2])
+            work = Work(**values, taken_over=row[-5], first_start=row[-4], is_cancelled=row[-3])
+            work.clock_ahead = timezone.now() - row[-2]
+            work.sure_at = time.monotonic()
             (given_up if row[-1] > MAX_LOST else works).append(work)
         Event.objects.bulk_create(
             [_claimedtold(work) for work in works if work.first_start or work.taken_over]
         )
     if given_up:
-        advance(
+        # One that has something to undo goes on in these hands, on its way back.
+        works += advance(
             {
                 w.id: (
                     w,
@@ -125,11 +135,14 @@ def renew(works: Sequence[tuple[int, int]]) -> set[int]:
     if not works:
         return set()
     with connection.cursor() as cursor:
+        # Locked in order of id, as `advance` does: the keeper's thread and a loop's never wait in a circle.
         cursor.execute(
+            "WITH ours AS (SELECT o.id FROM operations_operation o "
+            "JOIN unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) ON o.id = held.id AND o.fence = held.fence "
+            "WHERE o.state = 'running' ORDER BY o.id FOR UPDATE OF o) "
             "UPDATE operations_operation o SET lease_until = statement_timestamp() + make_interval(secs => %s) "
-            "FROM unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) "
-            "WHERE o.id = held.id AND o.fence = held.fence AND o.state = 'running' RETURNING o.id",
-            [settings.OPERATIONS_LEASE_SECONDS, [w[0] for w in works], [w[1] for w in works]],
+            "FROM ours WHERE o.id = ours.id RETURNING o.id",
+            [[w[0] for w in works], [w[1] for w in works], settings.OPERATIONS_LEASE_SECONDS],
         )
         return {row[0] for row in cursor.fetchall()}
 
@@ -196,15 +209,15 @@ def advance(outcomes: Mapping[int, tuple[Work, Outcome]]) -> list[Work]:
         _write_steps(held)
         _write_moves(held, moves)
         Event.objects.bulk_create([event for move in moves.values() for event in move.events])
-    now = timezone.now()
     for key, (work, outcome) in held.items():
         if moves[key].state == State.RUNNING:
-            _carry_on(work, outcome, moves[key], now)
+            _carry_on(work, outcome, moves[key])
             going_on.append(work)
     return going_on
 
 
-def _carry_on(work: Work, outcome: Outcome, move: Move, now: datetime) -> None:
+def _carry_on(work: Work, outcome: Outcome, move: Move) -> None:
+    work.sure_at = time.monotonic()
     if isinstance(outcome, Done):
         work.notes = {**work.notes, **outcome.notes}
     work.step, work.is_undoing, work.attempts, work.failure = (
@@ -214,7 +227,7 @@ def _carry_on(work: Work, outcome: Outcome, move: Move, now: datetime) -> None:
         move.failure,
     )
     if move.new_step:
-        work.step_started_at, work.told = now, ""
+        work.step_started_at, work.told = work.now(), ""
 
 
 def _lock_held(works: Sequence[Work]) -> dict[int, str]:
@@ -240,7 +253,7 @@ def _write_steps(held: Mapping[int, tuple[Work, Outcome]]) -> None:
 
 def _step_row(work: Work, outcome: Outcome) -> tuple[Any, ...]:
     kind = find_kind(work.kind)
-    name = kind.steps_of(work.is_undoing)[work.step].name
+    name = kind.step_name(work.is_undoing, work.step)
     match outcome:
         case Done(detail):
             state = StepState.DONE
@@ -276,8 +289,9 @@ def _write_moves(held: Mapping[int, tuple[Work, Outcome]], moves: Mapping[int, M
         )
 
 
-def out_of_time(work: Work, now: datetime) -> Failed | None:
+def out_of_time(work: Work) -> Failed | None:
     """The failure of a step that took longer than it or its operation may."""
+    now = work.now()
     kind = find_kind(work.kind)
     step = kind.steps_of(work.is_undoing)[work.step]
     if (now - work.step_started_at).total_seconds() > step.timeout:

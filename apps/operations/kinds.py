@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
+
+from apps.core.texts import storable
 
 
 @dataclass(slots=True)
@@ -34,8 +37,17 @@ class Work:
     started_at: datetime
     first_start: bool = False
     taken_over: bool = False
+    is_cancelled: bool = False
     ready_at: float = 0.0
     told: str = ""
+    #: When, by this process's monotonic clock, the lease was last known to be ours.
+    sure_at: float = 0.0
+    #: By how much this worker's clock is ahead of the database's, whose times the row holds.
+    clock_ahead: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        """The time by the clock that `started_at` and `step_started_at` were written with."""
+        return timezone.now() - self.clock_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,9 @@ class Done:
     detail: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail))
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -53,6 +68,9 @@ class Later:
     after: float = 0.5
     detail: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail))
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -60,6 +78,9 @@ class Failed:
 
     message: str
     retryable: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", storable(self.message))
 
 
 Outcome = Done | Later | Failed
@@ -104,6 +125,11 @@ class Kind:
 
     def steps_of(self, is_undoing: bool) -> tuple[Step, ...]:
         return self.undo if is_undoing else self.steps
+
+    def step_name(self, is_undoing: bool, index: int) -> str:
+        """A step's name; its number where this release has no such step (any more)."""
+        steps = self.steps_of(is_undoing)
+        return steps[index].name if index < len(steps) else f"step {index + 1}"
 
 
 @dataclass(frozen=True, slots=True)

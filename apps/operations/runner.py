@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -18,7 +18,6 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
-from django.utils import timezone
 
 from apps.access.scoping import visible
 from apps.core.context import acting
@@ -41,7 +40,8 @@ class LeaseKeeper:
     """Renews the leases of all of a process's works, on a thread and connection of its own."""
 
     def __init__(self) -> None:
-        self._held: dict[int, int] = {}
+        # With its fence: two loops may hold one operation's lease after each other, and the first is late to notice.
+        self._held: set[tuple[int, int]] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -54,11 +54,10 @@ class LeaseKeeper:
         finally:
             mine.replace([])
 
-    def swap(self, old: Mapping[int, int], new: Mapping[int, int]) -> None:
+    def swap(self, old: set[tuple[int, int]], new: set[tuple[int, int]]) -> None:
         with self._lock:
-            for key in old:
-                self._held.pop(key, None)
-            self._held.update(new)
+            self._held -= old
+            self._held |= new
             if new and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
                 self._thread.start()
@@ -67,7 +66,7 @@ class LeaseKeeper:
         while True:
             time.sleep(settings.OPERATIONS_LEASE_SECONDS / 4)
             with self._lock:
-                held = list(self._held.items())
+                held = list(self._held)
                 if not held:
                     # Said under the lock, so that who adds the next work sees that nobody keeps it.
                     self._thread = None
@@ -86,10 +85,10 @@ class Keeping:
 
     def __init__(self, keeper: LeaseKeeper) -> None:
         self._keeper = keeper
-        self._mine: dict[int, int] = {}
+        self._mine: set[tuple[int, int]] = set()
 
     def replace(self, works: Iterable[Work]) -> None:
-        new = {work.id: work.fence for work in works}
+        new = {(work.id, work.fence) for work in works}
         self._keeper.swap(self._mine, new)
         self._mine = new
 
@@ -118,11 +117,29 @@ def run_due(*, limit: int | None = None, shift: float = SHIFT) -> int:
                 return taken
             keeping.replace(works)
             now = time.monotonic()
+            works = _still_ours(works)
             ready = [work for work in works if work.ready_at <= now]
             waiting = [work for work in works if work.ready_at > now]
             works = waiting + (_round(ready) if ready else [])
             keeping.replace(works)
             _rest(works)
+
+
+def _still_ours(works: list[Work]) -> list[Work]:
+    """The works whose leases we hold; those we have not been sure of for half a lease are asked about.
+
+    A process that was stopped and goes on acts on nothing that others have finished since. Whom its lost lease
+    would stop only at the writing has changed the target by then.
+    """
+    now = time.monotonic()
+    unsure = [work for work in works if now - work.sure_at > settings.OPERATIONS_LEASE_SECONDS / 2]
+    if not unsure:
+        return works
+    ours = engine.renew([(work.id, work.fence) for work in unsure])
+    lost = {work.id for work in unsure} - ours
+    for work in unsure:
+        work.sure_at = now
+    return [work for work in works if work.id not in lost]
 
 
 def _rest(works: Sequence[Work]) -> None:
@@ -133,12 +150,11 @@ def _rest(works: Sequence[Work]) -> None:
 
 def _round(works: Sequence[Work]) -> list[Work]:
     """Let each work take its step once, and write what came of it."""
-    now = timezone.now()
     outcomes: dict[int, tuple[Work, Outcome]] = {}
     quiet: list[Work] = []
     for kind, is_undoing, step, group in _by_step(works):
         for work, outcome in _run_step(kind, is_undoing, step, group):
-            if isinstance(outcome, Later) and (late := engine.out_of_time(work, now)):
+            if isinstance(outcome, Later) and (late := engine.out_of_time(work)):
                 outcome = late
             if isinstance(outcome, Later):
                 work.ready_at = time.monotonic() + outcome.after
@@ -150,7 +166,24 @@ def _round(works: Sequence[Work]) -> list[Work]:
     # A wait with nothing new to tell writes nothing, but a cancel has to be seen all the same.
     asked = _cancel_requested(quiet)
     outcomes.update({w.id: (w, Later(0, w.told)) for w in quiet if w.id in asked})
-    return [w for w in quiet if w.id not in asked] + (engine.advance(outcomes) if outcomes else [])
+    return [w for w in quiet if w.id not in asked] + (_written(outcomes) if outcomes else [])
+
+
+def _written(outcomes: dict[int, tuple[Work, Outcome]]) -> list[Work]:
+    """Write outcomes together; where one of them cannot be written it fails alone, and the others go on."""
+    try:
+        return engine.advance(outcomes)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        if len(outcomes) > 1:
+            return [work for key, value in outcomes.items() for work in _written({key: value})]
+        [(key, (work, _))] = outcomes.items()
+        logger.exception("the outcome of operation %s cannot be written", key)
+        words = (
+            f"What its step answered could not be written ({type(error).__name__}); see the workers' logs."
+        )
+        return engine.advance({key: (work, Failed(words, retryable=False))})
 
 
 def _by_step(works: Sequence[Work]) -> Iterator[tuple[Kind, bool, int, list[Work]]]:
@@ -162,11 +195,20 @@ def _by_step(works: Sequence[Work]) -> Iterator[tuple[Kind, bool, int, list[Work
 
 
 def _run_step(kind: Kind, is_undoing: bool, index: int, works: list[Work]) -> Iterator[tuple[Work, Outcome]]:
+    if index >= len(kind.steps_of(is_undoing)):
+        # Begun by another release, whose kind had more steps.
+        told = f"A {kind.label.lower()} has no {kind.step_name(is_undoing, index)} in this release."
+        yield from ((work, Failed(told, retryable=False)) for work in works)
+        return
     step = kind.steps_of(is_undoing)[index]
-    by_actor = sorted(works, key=lambda work: work.actor_id)
-    for actor_id, group in groupby(by_actor, key=lambda work: work.actor_id):
+
+    def request(work: Work) -> tuple[int, str]:
+        """Whose act it is, and why: the trail says both of each row that the step changes."""
+        return (work.actor_id, work.reason)
+
+    for (actor_id, reason), group in groupby(sorted(works, key=request), key=request):
         mine = list(group)
-        act = acting(get_user_model()(pk=actor_id), via="engine", reason=mine[0].reason)
+        act = acting(get_user_model()(pk=actor_id), via="engine", reason=reason)
         with act:
             try:
                 outcomes = step.run(mine)
@@ -191,19 +233,23 @@ def _cancel_requested(works: Sequence[Work]) -> set[int]:
 
 
 def _admitted(works: list[Work]) -> list[Work]:
-    """Of works that start for the first time, those that are still allowed; the others end here.
+    """Of works that start for the first time, those that are still allowed; the others end here, as do cancelled ones.
 
     Between request and start a grant may have ended, or a lock been set: the request's yes is not
     enough. Works that had begun go on: half a change is worse than a whole one.
     """
     fresh = [work for work in works if work.first_start]
-    refused: dict[int, tuple[Work, Outcome]] = {}
+    # Between two tries nothing is under way: a cancel asked for meanwhile need not wait for one more.
+    refused: dict[int, tuple[Work, Outcome]] = {
+        work.id: (work, Later(0, "cancelled before another try"))
+        for work in works
+        if work.is_cancelled and not work.is_undoing
+    }
     for kind, _, _, group in _by_step(fresh):
         for work, why in _refused(kind, group):
             refused[work.id] = (work, Failed(why, retryable=False))
-    if refused:
-        engine.advance(refused)
-    return [work for work in works if work.id not in refused]
+    going_back = engine.advance(refused) if refused else []
+    return [work for work in works if work.id not in refused] + going_back
 
 
 def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:

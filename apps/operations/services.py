@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
+from django.db.models.functions import Greatest, Least, Now
 from django.http import Http404
 from django.utils import timezone
 
@@ -125,19 +126,56 @@ def submit_many(
     if len(key) > 120:
         raise Refused("The idempotency key is longer than 120 characters.")
     with transaction.atomic(durable=True), acting(actor, reason=reason, via=via):
+        # First of all: what was accepted stays accepted, whatever was locked or taken away since.
+        if idempotency_key and (done := _earlier(kind, target_ids, params, actor, key, with_batch)):
+            return done
         made = plan(kind=kind, target_ids=target_ids, params=params, actor=actor)
         batch, is_repeat = (
             _open_batch(made, key, actor, reason) if with_batch and made.accepted else (None, False)
         )
         if is_repeat and batch is not None:
-            return _repeat(batch)
-        operations = _insert(made, key, actor, reason, via, run_after or timezone.now(), batch)
+            return _repeat(batch, made.kind, target_ids, made.params, actor)
+        operations = _insert(made, key, actor, reason, via, run_after, batch)
     return Submission(operations, made.refused, batch)
 
 
-def _repeat(batch: Batch) -> Submission:
+def _earlier(
+    kind: str, target_ids: Sequence[int], params: Mapping[str, Any], actor: Any, key: str, with_batch: bool
+) -> Submission | None:
+    """What this key gave before, if it did. Raises Refused where it was for something else."""
+    found = _kind(kind)
+    try:
+        cleaned = found.check_params(params)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    if with_batch:
+        batch = Batch.objects.filter(idempotency_key=key).first()
+        return _repeat(batch, found, target_ids, cleaned, actor) if batch else None
+    [target_id] = target_ids
+    operation = Operation.objects.filter(idempotency_key=f"{key}:{target_id}").first()
+    if operation is None:
+        return None
+    if operation.fingerprint != _fingerprint(kind, target_id, cleaned, actor.pk):
+        raise _used_for_another(key)
+    return Submission([operation], [], is_repeat=True)
+
+
+def _repeat(
+    batch: Batch, kind: Kind, target_ids: Sequence[int], params: Mapping[str, Any], actor: Any
+) -> Submission:
+    """The batch as it was accepted. Raises Refused unless all was the same: kind, actor, parameters, targets."""
+    operations = list(batch.operations.order_by("id"))
     refused = [Refusal(*row) for row in batch.refused]
-    return Submission(list(batch.operations.order_by("id")), refused, batch, is_repeat=True)
+    same = {o.target_id for o in operations} | {r.target_id for r in refused} == set(target_ids) and all(
+        o.fingerprint == _fingerprint(kind.name, o.target_id, params, actor.pk) for o in operations
+    )
+    if not same:
+        raise _used_for_another(batch.idempotency_key)
+    return Submission(operations, refused, batch, is_repeat=True)
+
+
+def _used_for_another(key: str) -> Refused:
+    return Refused(f"The idempotency key “{key}” was used for another request.")
 
 
 def _open_batch(made: Plan, key: str, actor: Any, reason: str) -> tuple[Batch, bool]:
@@ -153,13 +191,11 @@ def _open_batch(made: Plan, key: str, actor: Any, reason: str) -> tuple[Batch, b
     )
     Batch.objects.create_unrecorded([new], ignore_conflicts=True)
     stored = Batch.objects.get(idempotency_key=key)
-    if stored.pk != new.pk and (stored.kind, stored.actor_id) != (made.kind.name, actor.pk):
-        raise Refused(f"The idempotency key “{key}” was used for another request.")
     return stored, stored.pk != new.pk
 
 
 def _insert(
-    made: Plan, key: str, actor: Any, reason: str, via: str, run_after: datetime, batch: Batch | None
+    made: Plan, key: str, actor: Any, reason: str, via: str, run_after: datetime | None, batch: Batch | None
 ) -> list[Operation]:
     if not made.accepted:
         return []
@@ -187,7 +223,8 @@ def _insert(
             batch=batch,
             approval_reason=made.approval_reason,
             state=state,
-            run_after=run_after,
+            # By the database's clock, as whatever compares it: this machine's may go wrong by minutes.
+            run_after=run_after or Now(),
         )
         for pk, info in zip(_reserve_ids(len(made.accepted)), made.accepted, strict=True)
     ]
@@ -197,8 +234,9 @@ def _insert(
         for o in Operation.objects.filter(idempotency_key__in=[o.idempotency_key for o in operations])
     }
     for wanted in operations:
-        if stored[wanted.idempotency_key].fingerprint != wanted.fingerprint:
-            raise Refused(f"The idempotency key “{key}” was used for another request.")
+        found = stored[wanted.idempotency_key]
+        if (found.fingerprint, found.batch_id) != (wanted.fingerprint, wanted.batch_id):
+            raise _used_for_another(key)
     new = [o for o in operations if stored[o.idempotency_key].pk == o.pk]
     record_created(new)
     record([_submitted(o, made.kind) for o in new])
@@ -235,10 +273,13 @@ def _submitted(operation: Operation, kind: Kind) -> Event:
 def _tell(
     operation: Operation, what: str, words: str, *, why: str = "", tone: str = Tone.PLAIN, actor: Any = None
 ) -> Event:
-    kind = find_kind(operation.kind)
+    try:
+        label = find_kind(operation.kind).label
+    except LookupError:
+        label = operation.kind
     return Event(
         kind=f"operation.{what}",
-        title=f"{kind.label} of {operation.target_label} {words}"[:300],
+        title=f"{label} of {operation.target_label} {words}"[:300],
         why=why or operation.reason,
         tone=tone,
         actor_id=actor.pk if actor is not None else operation.actor_id,
@@ -275,8 +316,9 @@ def approve(operation: Operation, *, actor: Any) -> Operation:
         if locked.state != State.AWAITING_APPROVAL:
             raise Refused(f"It does not wait for approval: it is {locked.get_state_display().lower()}.")
         locked.state, locked.approved_by, locked.approved_at = State.PENDING, actor, timezone.now()
-        locked.run_after = max(locked.run_after, timezone.now())
+        locked.run_after = Greatest("run_after", Now())
         locked.save()
+        locked.refresh_from_db(fields=["run_after"])
         record([_tell(locked, "approved", "approved", actor=actor)])
         transaction.on_commit(lambda: nudge(1))
     return locked
@@ -288,9 +330,8 @@ def cancel(operation: Operation, *, actor: Any, reason: str) -> Operation:
     Who asked for it may cancel it, and who may do the same thing there. Raises Refused once it has ended.
     """
     require(actor, Permission.VIEW, operation)
-    kind = _kind(operation.kind)
     if operation.actor_id != actor.pk:
-        require(actor, kind.permission, operation)
+        require(actor, cancel_permission(operation.kind), operation)
     reason = " ".join(reason.split())[:500]
     if len(reason) < MIN_REASON:
         raise Refused("Say why it is cancelled, in a few words.")
@@ -311,12 +352,13 @@ def cancel(operation: Operation, *, actor: Any, reason: str) -> Operation:
             locked.error = f"Cancelled by {actor}: {reason}"
             record([_tell(locked, "cancelled", "cancelled", why=reason, tone=Tone.WARN, actor=actor)])
         else:
-            locked.run_after = min(locked.run_after, timezone.now())
+            locked.run_after = Least("run_after", Now())
             transaction.on_commit(lambda: nudge(1))
             record(
                 [_tell(locked, "cancelling", "is to be cancelled", why=reason, tone=Tone.WARN, actor=actor)]
             )
         locked.save()
+        locked.refresh_from_db(fields=["run_after"])
     return locked
 
 
@@ -325,5 +367,13 @@ def may_cancel(operation: Operation, actor: Any) -> bool:
     return (
         operation.is_open
         and operation.cancel_requested_at is None
-        and (operation.actor_id == actor.pk or allowed(actor, _kind(operation.kind).permission, operation))
+        and (operation.actor_id == actor.pk or allowed(actor, cancel_permission(operation.kind), operation))
     )
+
+
+def cancel_permission(kind: str) -> str:
+    """What it takes to cancel somebody else's; of a kind that this release does not know, the right to fix data."""
+    try:
+        return find_kind(kind).permission
+    except LookupError:
+        return Permission.FIX_DATA

@@ -1,11 +1,12 @@
 """What keeps the road clear: hints to workers, the reconciler, schedules."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 from django.http import Http404
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from apps.core.events import record
 from apps.core.models import Event
 
 from .choices import State, Via
+from .kinds import kinds
 from .models import Operation, Schedule
 from .plans import Refused
 from .schedules import next_time
@@ -35,17 +37,19 @@ def nudge(count: int = 1) -> None:
 
 def reconcile() -> bool:
     """Nudge when something stands still: due and not taken up, or held by a worker that died. Gives whether it did."""
-    now = timezone.now()
     stands = Operation.objects.filter(
-        Q(state=State.PENDING, run_after__lte=now) | Q(state=State.RUNNING, lease_until__lt=now)
+        Q(state=State.PENDING, run_after__lte=Now()) | Q(state=State.RUNNING, lease_until__lt=Now()),
+        kind__in=[kind.name for kind in kinds()],
     )
+    # Only a change waits, and only for a change.
     ahead = Operation.objects.filter(
         target_type=OuterRef("target_type"),
         target_id=OuterRef("target_id"),
         state=State.RUNNING,
-        lease_until__gte=now,
+        is_changing=True,
+        lease_until__gte=Now(),
     )
-    if not stands.filter(~Exists(ahead)).exists():
+    if not stands.filter(Q(is_changing=False) | ~Exists(ahead)).exists():
         return False
     nudge(200)
     return True
@@ -72,6 +76,12 @@ def submit_scheduled(now: datetime | None = None) -> int:
                 submitted += 1
             except (Refused, PermissionDenied, Http404) as refusal:
                 error = str(refusal)[:300]
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as fault:
+                # Whatever is wrong with one schedule, those behind it are due.
+                logger.exception("schedule %s cannot be submitted", schedule.name)
+                error = f"It cannot be submitted ({type(fault).__name__}: {fault}).".replace("\x00", "")[:300]
         _move_on(schedule, at, now, error)
     return submitted
 
@@ -91,9 +101,14 @@ def _submit_for(schedule: Schedule, at: datetime) -> None:
 
 
 def _move_on(schedule: Schedule, at: datetime | None, now: datetime, error: str) -> None:
+    try:
+        next_at = next_time(schedule.cron, schedule.zone, now)
+    except ValueError as wrong:
+        # Its zone left the tables, say. It is asked again tomorrow; until then its page says what is wrong.
+        next_at, error = now + timedelta(days=1), str(wrong)[:300]
     with transaction.atomic(durable=True), acting(schedule.owner, via=Via.SCHEDULE):
         Schedule.objects.filter(pk=schedule.pk, next_at=at).unrecorded_update(
-            next_at=next_time(schedule.cron, schedule.zone, now),
+            next_at=next_at,
             last_at=at or schedule.last_at,
             last_error=error,
         )

@@ -1,65 +1,52 @@
-"""What is kept of a look at the fleet, and what of it is told."""
-
-from datetime import timedelta
+"""Looks that cross: the older one writes nothing over the newer one, and what cannot be seen is not restarted."""
 
 import pytest
-from django.utils import timezone
 
 from apps.core.models import Event
-from apps.fleet.choices import Health, Wanted
-from apps.fleet.observing import assess, record_observations
+from apps.fleet.choices import Health
+from apps.fleet.models import SimulatedEffect
+from apps.fleet.observing import look_begins, record_observations
 from apps.fleet.providers.base import Observation
-from tests.factories import make_instance
-
-pytestmark = pytest.mark.django_db
-
-DOWN = Observation("stopped", False, "1.0.0", 1, "process 4711 is gone")
-WELL = Observation("running", True, "1.0.0", 2)
-
-
-@pytest.mark.parametrize(
-    ("seen", "wanted", "health"),
-    [
-        (WELL, Wanted.RUNNING, Health.WELL),
-        (Observation("running", True, "1", 1, degraded=True), Wanted.RUNNING, Health.DEGRADED),
-        (Observation("running", False, "1", 1), Wanted.RUNNING, Health.FAILING),
-        (Observation("starting", False, "1", 1), Wanted.RUNNING, Health.STARTING),
-        (DOWN, Wanted.RUNNING, Health.FAILING),
-        (DOWN, Wanted.STOPPED, Health.STOPPED),
-        (Observation("missing", False, "", 0), Wanted.RUNNING, Health.FAILING),
-    ],
-)
-def test_health_is_what_was_seen_against_what_is_wanted(seen: Observation, wanted: str, health: str) -> None:
-    assert assess(seen, wanted=wanted).health == health
+from apps.fleet.providers.simulated import SimulatedProvider
+from apps.operations import engine, runner, services
+from apps.operations.choices import State
+from apps.operations.models import Operation
+from tests.fleet.conftest import World
 
 
-def test_a_change_is_kept_and_told_once() -> None:
-    instance = make_instance()
-    for _ in range(3):
-        record_observations({instance.pk: DOWN}, looked_at=timezone.now())
-    instance.refresh_from_db()
-    assert (instance.health, instance.health_detail) == (Health.FAILING, "down: process 4711 is gone")
-    assert list(Event.objects.filter(kind__startswith="instance.").values_list("kind", "instance_id")) == [
-        ("instance.failing", instance.pk)
-    ]
+def test_a_look_that_began_before_another_was_written_is_dropped(world: World) -> None:
+    began = look_begins()  # the probe sets out, and sees the instance down in the middle of its restart
+    record_observations({world.one.pk: Observation("running", True, "1.0.0", 2)}, since=look_begins())
+    told = Event.objects.count()
+    assert record_observations({world.one.pk: Observation("stopped", False, "1.0.0", 1)}, since=began) == 0
+    world.one.refresh_from_db()
+    assert (world.one.health, world.one.generation) == (Health.WELL, 2)
+    assert Event.objects.count() == told
 
 
-def test_a_look_older_than_what_is_kept_changes_nothing() -> None:
-    instance = make_instance()
-    began = timezone.now()
-    record_observations({instance.pk: WELL}, looked_at=began)
-    record_observations({instance.pk: DOWN}, looked_at=began - timedelta(seconds=1))
-    instance.refresh_from_db()
-    assert (instance.health, instance.generation) == (Health.WELL, 2)
+def test_the_next_look_is_kept(world: World) -> None:
+    record_observations({world.one.pk: Observation("running", True, "1.0.0", 2)}, since=look_begins())
+    assert (
+        record_observations({world.one.pk: Observation("stopped", False, "1.0.0", 2)}, since=look_begins())
+        == 1
+    )
 
 
-def test_a_look_that_finds_nothing_new_writes_nothing() -> None:
-    instance = make_instance()
-    assert record_observations({instance.pk: WELL}, looked_at=timezone.now()) == 1
-    assert record_observations({instance.pk: WELL}, looked_at=timezone.now()) == 0
-
-
-def test_being_well_again_is_told() -> None:
-    instance = make_instance(health="failing")
-    record_observations({instance.pk: WELL}, looked_at=timezone.now())
-    assert Event.objects.get(instance_id=instance.pk).kind == "instance.well"
+def test_what_is_not_seen_for_a_moment_is_restarted_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = services.submit(
+        kind="restart", target_id=world.one.pk, actor=world.operator, reason="it hangs"
+    )
+    with monkeypatch.context() as patched:
+        lost = Observation("missing", False, "", 0, "too many open files")
+        patched.setattr(
+            SimulatedProvider, "observe_many", lambda self, targets: {t.instance_id: lost for t in targets}
+        )
+        runner._round(engine.claim(owner="a", limit=1))
+    Operation.objects.filter(state=State.PENDING).unrecorded_update(run_after=operation.created_at)
+    Operation.objects.filter(state=State.RUNNING).unrecorded_update(lease_until=operation.created_at)
+    runner.run_due()
+    operation.refresh_from_db()
+    assert operation.state == State.SUCCEEDED
+    assert list(SimulatedEffect.objects.values_list("kind", flat=True)) == ["restart"]
