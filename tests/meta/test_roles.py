@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.http import QueryDict
 from django.urls import reverse
 
-from apps.access.models import Grant
+from apps.access.models import AccessRequest, Grant
 from apps.alerts.models import (
     Channel,
     EscalationPolicy,
@@ -27,7 +27,6 @@ from apps.alerts.models import (
 )
 from apps.alerts.models import Page as AlertPage
 from apps.audit.choices import EventKind
-from apps.access.models import AccessRequest, Grant
 from apps.audit.models import AuditEntry
 from apps.core.models import Event, SavedView
 from apps.cost.models import Bill, Rule, RuleSet
