@@ -65,6 +65,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page, lead_page: Page) -> None:
     page.goto(portal.signin_link("vera"))
     page.goto(portal.address + "/instances/?q=globex-prod")
     page.get_by_role("link", name="globex-prod").first.click()
+    expect(page.get_by_role("heading", name="globex-prod")).to_be_visible()
     logs = page.url.rstrip("/") + "/logs/"
     assert page.goto(logs).status == 403  # type: ignore[union-attr]
 

@@ -107,6 +107,11 @@ class World:
         self.asked = asking.ask(
             role=factories.make_role("support"), kind="tenant", name="tenant-here", **asking_for
         )
+        # Who may comes last when they knock, so what only its owner may touch is the last one's.
+        asking_for["person"] = self.people["admin"]
+        self.own_asked = asking.ask(
+            role=factories.make_role("viewer"), kind="tenant", name="tenant-here", **asking_for
+        )
         granted = asking.ask(
             role=factories.make_role("extra", ["view"]), kind="tenant", name="tenant-here", **asking_for
         )
@@ -121,7 +126,7 @@ class World:
             person=responder, role=factories.make_role("operator"), kind="account", name="here", minutes=60,
             reason="everything is down",
         )  # fmt: skip
-        self.token, _ = tokens.issue(owner=self.people["viewer_in"], name="ci", permissions=["view"], days=7)
+        self.token, _ = tokens.issue(owner=self.people["admin"], name="ci", permissions=["view"], days=7)
         self.session = UserSession.objects.create(
             user=self.root, ip="127.0.0.1", session_key="another", user_agent="x"
         )
@@ -215,7 +220,7 @@ class World:
             "access:role": {"pk": self.spare_role.pk},
             "access:request": {"pk": self.asked.pk},
             "access:decide": {"pk": self.asked.pk},
-            "access:withdraw": {"pk": self.asked.pk},
+            "access:withdraw": {"pk": self.own_asked.pk},
             "access:give_back": {"pk": self.granted.pk},
             "access:extend": {"pk": self.granted.pk},
             "access:delete_pre_approval": {"pk": self.standing.pk},

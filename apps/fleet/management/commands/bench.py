@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.fleet.benches import engine, idle, pages, registry, trail
+from apps.fleet.benches import engine, idle, pages, registry, scoped, trail
 from apps.fleet.benches.figures import Figure
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -16,6 +16,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "bulk": engine.bulk,
     "latency": engine.latency,
     "engine": engine.operations,
+    "scoped": scoped.scoped,
     "idle": idle.idle,
     "seed": idle.seeding,
     "trail": trail.trail,
