@@ -31,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with acting(system_actor("command"), reason="bench", via="command"):
             boss, _ = User.objects.get_or_create(username="bench-boss", defaults={"is_superuser": True})
-        for bench in (_rollouts, _matching):
+        for bench in (_matching, _rollouts):
             for label, value in bench(boss):
                 self.stdout.write(f"{label:<60} {value}")
                 self.stdout.flush()
