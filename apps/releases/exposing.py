@@ -19,27 +19,34 @@ from .models import Advisory, Release, VexStatement
 from .osv import Advice, read_osv
 from .services import given_reason, require_everywhere
 
-#: Who is exposed now: instances that run a release with a component that an advisory matches, unless a statement
-#: says that it is not affected.
-EXPOSED = """
-SELECT DISTINCT m.advisory_id, i.id AS instance_id, i.version
-  FROM releases_advisorymatch m
-  JOIN releases_advisory a ON a.id = m.advisory_id AND NOT a.withdrawn
-  JOIN releases_releasecomponent rc ON rc.component_id = m.component_id
-  JOIN releases_release r ON r.id = rc.release_id
-  JOIN fleet_instance i ON i.version = r.version
- WHERE NOT EXISTS (SELECT 1 FROM releases_vexstatement v
-                    WHERE v.advisory_id = m.advisory_id AND (v.release_id IS NULL OR v.release_id = r.id))
+#: Which versions that run are bad, by advisory: from the few releases that run to their components to what matches
+#: them, unless a statement says that a release is not affected. Instances come last, by their version.
+BAD = """
+WITH running AS MATERIALIZED (
+    SELECT r.id, r.version FROM releases_release r
+     WHERE EXISTS (SELECT 1 FROM fleet_instance i WHERE i.version = r.version)
+), bad AS MATERIALIZED (
+    SELECT DISTINCT m.advisory_id, r.version
+      FROM running r
+      JOIN releases_releasecomponent rc ON rc.release_id = r.id
+      JOIN releases_advisorymatch m ON m.component_id = rc.component_id
+      JOIN releases_advisory a ON a.id = m.advisory_id AND NOT a.withdrawn
+     WHERE NOT EXISTS (SELECT 1 FROM releases_vexstatement v
+                        WHERE v.advisory_id = m.advisory_id AND (v.release_id IS NULL OR v.release_id = r.id))
+)
 """
-OPEN = f"""
+OPEN = f"""{BAD}
 INSERT INTO releases_exposure (advisory_id, instance_id, version, since)
-SELECT x.advisory_id, x.instance_id, x.version, now() FROM ({EXPOSED}) x
+SELECT b.advisory_id, i.id, b.version, now() FROM bad b JOIN fleet_instance i ON i.version = b.version
+ WHERE NOT EXISTS (SELECT 1 FROM releases_exposure e
+                    WHERE e.advisory_id = b.advisory_id AND e.instance_id = i.id AND e.until IS NULL)
 ON CONFLICT DO NOTHING RETURNING advisory_id, instance_id
 """  # noqa: S608 - constants of this module
-CLOSE = f"""
+CLOSE = f"""{BAD}
 UPDATE releases_exposure e SET until = now()
- WHERE e.until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM ({EXPOSED}) x WHERE x.advisory_id = e.advisory_id AND x.instance_id = e.instance_id)
+  FROM fleet_instance i
+ WHERE e.until IS NULL AND i.id = e.instance_id
+   AND NOT EXISTS (SELECT 1 FROM bad b WHERE b.advisory_id = e.advisory_id AND b.version = i.version)
 RETURNING e.advisory_id, e.instance_id
 """  # noqa: S608 - constants of this module
 #: One watch at a time: the lock's number is this app's own.
@@ -54,7 +61,7 @@ def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
     require_everywhere(actor, Permission.MANAGE_RELEASES)
     advice = read_osv(raw)
     with transaction.atomic(durable=True), acting(actor, reason=f"imports {advice.osv_id}"):
-        advisory = _store(advice)
+        advisory = store_advice(advice)
         match_advisory(advisory)
         opened = _watch(tell=False)
         mine = sum(advisory_id == advisory.pk for advisory_id, _ in opened)
@@ -72,7 +79,8 @@ def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
     return advisory
 
 
-def _store(advice: Advice) -> Advisory:
+def store_advice(advice: Advice) -> Advisory:
+    """Write an advisory, or its newer state, without matching it yet; the caller holds a transaction."""
     known = Advisory.objects.select_for_update().filter(osv_id=advice.osv_id).first()
     advisory = known or Advisory(osv_id=advice.osv_id, known_at=timezone.now())
     for name in ("summary", "details", "severity", "score", "published_at", "modified", "affected"):

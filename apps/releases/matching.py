@@ -10,11 +10,24 @@ Row = tuple[int, str, str]
 
 
 def match_advisory(advisory: Advisory) -> int:
-    """Compute an advisory's matches anew; gives how many. Three statements, whatever its size."""
-    packages = {entry["package"] for entry in advisory.affected}
-    rows = Component.objects.filter(package__in=packages).order_by().values_list("pk", "package", "version")
-    found = matches_of(advisory.pk, advisory.affected, [] if advisory.withdrawn else list(rows))
-    AdvisoryMatch.objects.filter(advisory=advisory).delete()
+    """Compute an advisory's matches anew; gives how many."""
+    return match_advisories([advisory])
+
+
+def match_advisories(advisories: Sequence[Advisory]) -> int:
+    """Compute the matches of advisories anew; gives how many. Three statements, however many."""
+    packages = {entry["package"] for advisory in advisories for entry in advisory.affected}
+    rows: dict[str, list[Row]] = {}
+    for row in (
+        Component.objects.filter(package__in=packages).order_by().values_list("pk", "package", "version")
+    ):
+        rows.setdefault(row[1], []).append(row)
+    found: list[AdvisoryMatch] = []
+    for advisory in advisories:
+        named = {} if advisory.withdrawn else {entry["package"]: None for entry in advisory.affected}
+        mine = [row for package in named for row in rows.get(package, ())]
+        found += matches_of(advisory.pk, advisory.affected, mine)
+    AdvisoryMatch.objects.filter(advisory__in=[advisory.pk for advisory in advisories]).delete()
     AdvisoryMatch.objects.bulk_create(found, batch_size=5_000)
     return len(found)
 
