@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from apps.access.models import User
 from apps.alerts import processing
-from apps.alerts.models import Alert
+from apps.alerts.models import Alert, SignalCount
 from apps.fleet.models import Cell, Instance
 from tests.alerts.conftest import make_source
 from tests.factories import as_system, make_instance
@@ -72,14 +73,15 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def wait_for(look: Any, what: str, seconds: float = 90) -> None:
+def wait_for(look: Any, what: Callable[[], str], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         processing.process_signals()
         if look():
             return
         time.sleep(0.5)
-    raise AssertionError(what)
+    counted = list(SignalCount.objects.values_list("source_name", "outcome", "requests"))
+    raise AssertionError(f"{what()}\n{counted}")
 
 
 def test_they_find_the_fleet_and_what_they_say_arrives(
@@ -107,8 +109,8 @@ def test_they_find_the_fleet_and_what_they_say_arrives(
     log = (tmp_path / "log").open("wb")
     started = [subprocess.Popen([str(c) for c in command], stdout=log, stderr=log) for command in commands]
     try:
-        told = lambda: (tmp_path / "log").read_text()[-2_000:]  # noqa: E731
-        wait_for(lambda: Alert.objects.filter(name="TooHot", state="open").exists(), told())
+        told = lambda: (tmp_path / "log").read_text()[-6_000:]  # noqa: E731
+        wait_for(lambda: Alert.objects.filter(name="TooHot", state="open").exists(), told)
         alert = Alert.objects.get(name="TooHot")
         assert (alert.instance, alert.severity, alert.summary) == (
             one,
@@ -116,7 +118,7 @@ def test_they_find_the_fleet_and_what_they_say_arrives(
             "hot-one is at 95 degrees",
         )
         Product.temperature = 20
-        wait_for(lambda: Alert.objects.filter(name="TooHot", state="resolved").exists(), told())
+        wait_for(lambda: Alert.objects.filter(name="TooHot", state="resolved").exists(), told)
     finally:
         for process in started:
             process.terminate()
