@@ -117,7 +117,17 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     # On a phone, in the dark: nothing is wider than the screen.
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark")
-    for name in ("", "breakdown/", "lines/", "margins/", "heavy/", "lab/", "unallocated/", "rules/", "bills/"):
+    for name in (
+        "",
+        "breakdown/",
+        "lines/",
+        "margins/",
+        "heavy/",
+        "lab/",
+        "unallocated/",
+        "rules/",
+        "bills/",
+    ):
         page.goto(f"{portal.address}/cost/{name}?month=2024-09")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
         shot(page, f"8-phone-{name.strip('/') or 'overview'}")
