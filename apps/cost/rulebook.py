@@ -99,7 +99,7 @@ class Preview:
 
 
 def preview(ruleset: RuleSet, period: date | None = None) -> Preview:
-    """Allocate a period (the newest, where none is given) without writing anything.
+    """Allocate the bills of a month (the newest period's, where none is given) without writing anything.
 
     `totals` by currency: to tenants, overhead, unallocated.
     """
@@ -108,7 +108,7 @@ def preview(ruleset: RuleSet, period: date | None = None) -> Preview:
     totals: dict[str, tuple[Decimal, Decimal, Decimal]] = {}
     sums: dict[tuple[int, str], Decimal] = {}
     rules = list(ruleset.rules.select_related("tenant"))
-    for bill, own in _by_bill(list(statements.filter(period_start=period))).items():
+    for bill, own in _by_bill(list(statements.filter(**_in_month("period_start", period)))).items():
         with connected() as duck:
             tags = allocating.open_lines(duck, bill)
             made = allocating.make_facts(duck, [(one.pk, one) for one in own], rules, tags)
@@ -135,9 +135,17 @@ def preview(ruleset: RuleSet, period: date | None = None) -> Preview:
     )
 
 
+def _in_month(column: str, period: date | None) -> dict[str, int]:
+    """Conditions on a date column; no row where there is no period."""
+    return {
+        f"{column}__year": period.year if period else 1,
+        f"{column}__month": period.month if period else 1,
+    }
+
+
 def totals_now(period: date | None) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
     """What counts of a period, by currency: to tenants, overhead, unallocated."""
-    rows = Run.objects.filter(is_current=True, statement__period_start=period or date.max).order_by()
+    rows = Run.objects.filter(is_current=True, **_in_month("statement__period_start", period)).order_by()
     sums = rows.values_list("statement__currency").annotate(
         a=Sum("allocated"), o=Sum("overhead"), u=Sum("unallocated")
     )

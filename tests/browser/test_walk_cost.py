@@ -69,6 +69,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     shot(page, "2-unallocated")
     row.get_by_role("button", name="Add to the draft").click()
     expect(page.get_by_role("heading", name=re.compile("Draft, version"))).to_be_visible()
+    page.goto(f"{portal.address}/cost/rules/?month=2024-09")
     page.get_by_role("link", name="Preview").click()
     expect(page.get_by_role("heading", name=re.compile("What the draft makes of"))).to_be_visible()
     shot(page, "3-preview")
@@ -112,3 +113,21 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     download.value.save_as(str(tmp_path / "out.csv"))
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert sum(Decimal(row["Billed"]) for row in rows) == Decimal(SEPTEMBER)
+
+    # On a phone, in the dark: nothing is wider than the screen.
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    for name in (
+        "",
+        "breakdown/",
+        "lines/",
+        "margins/",
+        "heavy/",
+        "lab/",
+        "unallocated/",
+        "rules/",
+        "bills/",
+    ):
+        page.goto(f"{portal.address}/cost/{name}?month=2024-09")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        shot(page, f"8-phone-{name.strip('/') or 'overview'}")

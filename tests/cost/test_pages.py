@@ -138,7 +138,6 @@ class TestEarning:
     def test_margins_by_the_months_rate(self, finance: Client, world: dict[str, Any]) -> None:
         """acme earns 100 EUR and costs 39 USD; globex costs 502 USD, at a half."""
         html = page(finance, "margins")
-
         assert Decimal("80.5") in exact_amounts(html), (
             "acme: 100 of revenue, 39 and half a unit of cost at a half"
         )

@@ -41,6 +41,12 @@ def exact(amount: Decimal) -> str:
 
 
 @register.filter
+def short(number: Decimal) -> str:
+    """Six digits that count, for a screen."""
+    return exact(Decimal(f"{number:.6g}"))
+
+
+@register.filter
 def percent(share: Decimal | float | None) -> str:
     """`12.5 %` of a share of one."""
     return "–" if share is None else f"{float(share) * 100:.1f} %"

@@ -14,7 +14,7 @@ from apps.access.views_base import needs
 from .. import importing, rulebook
 from ..choices import SetState
 from ..filters import BillFilter
-from ..forms import ActivateForm, RuleForm, UploadForm
+from ..forms import ActivateForm, Question, RuleForm, UploadForm
 from ..models import Bill, Rule, RuleSet
 from ..store import Unusable
 from ..tables import BillTable
@@ -101,7 +101,7 @@ def _rules_page(
         "versions": list(RuleSet.objects.exclude(state=SetState.DRAFT)[:12]),
     }  # fmt: skip
     if draft and "preview" in request.GET:
-        context["preview"] = rulebook.preview(draft)
+        context["preview"] = rulebook.preview(draft, Question(request.GET).asked().get("month"))
         context["before"] = rulebook.totals_now(context["preview"].period)
     return render(request, "cost/rules.html", frame(request, "rules", **context), status=status)
 
