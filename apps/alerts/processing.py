@@ -95,7 +95,7 @@ def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert]]:
         alert = _apply_all(before, said, versions)
         if alert is None:
             continue  # resolved before anybody heard of it
-        if alert.pk is None:
+        if alert._state.adding:
             new.append(alert)
         else:
             changed[alert.pk] = alert
