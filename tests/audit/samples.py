@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 
-from apps.access.models import Grant, Role, Scope, User
+from apps.access.models import AccessRequest, ApiToken, BreakGlass, Grant, PreApproval, Role, Scope, User
 from apps.access.services import system_actor
 from apps.accounts.models import Account, Region
 from apps.alerts.models import (
@@ -169,6 +169,12 @@ def _run() -> Run:
 
 
 #: By model: how to make one, and which change shows in the trail.
+def _saved_scope() -> Scope:
+    made = _scope()
+    made.save()
+    return made
+
+
 SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, Any]]] = {
     SavedView: (
         lambda: SavedView(owner=factories.make_user(), page="x:list", name=_n("view")),
@@ -178,6 +184,49 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Scope: (_scope, {"label": "renamed"}),
     Role: (lambda: Role(name=_n("role"), permissions=["view"]), {"permissions": ["view", "export"]}),
     Grant: (_grant, {"reason": "another reason"}),
+    AccessRequest: (
+        lambda: AccessRequest(
+            person=factories.make_user(),
+            role=factories.make_role("viewer"),
+            scope=_saved_scope(),
+            minutes=60,
+            reason="SUP-1",
+        ),
+        {"decision": "yes"},
+    ),
+    PreApproval: (
+        lambda: PreApproval(
+            group=Group.objects.create(name=_n("group")),
+            role=factories.make_role("viewer"),
+            scope=_saved_scope(),
+            max_minutes=60,
+            given_by=factories.make_user(),
+            reason="on call",
+        ),
+        {"max_minutes": 30},
+    ),
+    BreakGlass: (
+        lambda: BreakGlass(
+            person=factories.make_user(),
+            role=factories.make_role("viewer"),
+            scope=_saved_scope(),
+            reason="fire",
+            started_at=timezone.now(),
+            until=timezone.now() + timedelta(minutes=5),
+        ),
+        {"explanation": "it burned"},
+    ),
+    ApiToken: (
+        lambda: ApiToken(
+            owner=factories.make_user(),
+            name=_n("token"),
+            start="dt_",
+            digest=_n("digest"),
+            permissions=["view"],
+            expires_at=timezone.now() + timedelta(days=1),
+        ),
+        {"permissions": ["view", "export"]},
+    ),
     Operation: (_operation, {"cancel_reason": "enough"}),
     ApprovalRule: (lambda: ApprovalRule(kind=_n("kind"), note="x"), {"note": "y"}),
     Schedule: (_schedule, {"is_enabled": False}),
