@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.core.context import acting, current
+from apps.core.texts import storable
 from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work, failure_of
 
 from . import providers
@@ -212,7 +213,7 @@ def _collect(works: Sequence[Work]) -> dict[int, Outcome]:
     for provider, pairs in _by_provider(works):
         for work, target in pairs:
             try:
-                parts = _parts(provider, target)
+                parts = {name: storable(text) for name, text in _parts(provider, target).items()}
             except ProviderError as error:
                 outcomes[work.id] = failure_of(error)
                 continue

@@ -12,6 +12,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.events import record
 from apps.core.models import Event
+from apps.core.texts import storable
 
 from .choices import Health, Wanted
 from .models import Instance
@@ -60,7 +61,9 @@ def assess(observation: Observation, *, wanted: str) -> Seen:
             down = wanted == Wanted.RUNNING
             health = Health.FAILING if down else Health.STOPPED
             detail = f"down: {detail}" if down and detail else ("down" if down else detail)
-    return Seen(health, detail[:300], observation.version, observation.generation, observation.endpoint)
+    return Seen(
+        health, storable(detail)[:300], observation.version, observation.generation, observation.endpoint
+    )
 
 
 def record_observations(observations: Mapping[int, Observation], *, looked_at: datetime) -> int:

@@ -32,7 +32,7 @@ def cancellable(batch: Batch, user: Any) -> QuerySet[Operation]:
     ).order_by()
     if batch.actor_id == user.pk:
         return visible(user, rows)
-    return visible(user, visible(user, rows), find_kind(batch.kind).permission)
+    return visible(user, visible(user, rows), services.cancel_permission(batch.kind))
 
 
 def approvable(batch: Batch, user: Any) -> QuerySet[Operation]:

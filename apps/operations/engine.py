@@ -27,7 +27,7 @@ from apps.core.models import Event
 
 from .choices import State, StepState
 from .deciding import Move, decide, told
-from .kinds import Done, Failed, Later, Outcome, Work, find_kind
+from .kinds import Done, Failed, Later, Outcome, Work, find_kind, kinds
 
 #: A worker that dies on an operation is replaced; one that has killed so many is given up.
 MAX_LOST = 25
@@ -43,7 +43,7 @@ CLAIM = f"""
 WITH due AS (
     SELECT o.id, o.state = 'running' AS taken_over, o.started_at IS NULL AS first_start
     FROM operations_operation o
-    WHERE (o.state = 'pending' AND o.run_after <= statement_timestamp()
+    WHERE o.kind = ANY(%(kinds)s) AND ((o.state = 'pending' AND o.run_after <= statement_timestamp()
            AND (NOT o.is_changing OR NOT EXISTS (
                SELECT 1 FROM operations_operation p
                WHERE p.target_type = o.target_type AND p.target_id = o.target_id AND p.is_changing AND p.id <> o.id
@@ -52,7 +52,7 @@ WITH due AS (
                       OR (p.started_at IS NOT NULL AND o.started_at IS NULL)
                       OR (p.run_after <= statement_timestamp() AND p.id < o.id
                           AND (p.started_at IS NULL) = (o.started_at IS NULL))))))
-       OR (o.state = 'running' AND o.lease_until < statement_timestamp())
+       OR (o.state = 'running' AND o.lease_until < statement_timestamp()))
     ORDER BY o.run_after, o.id
     LIMIT %(limit)s
     FOR UPDATE OF o SKIP LOCKED
@@ -88,7 +88,13 @@ def _claim(owner: str, limit: int) -> list[Work]:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(
             CLAIM,
-            {"owner": owner, "limit": limit, "lease": settings.OPERATIONS_LEASE_SECONDS},
+            {
+                "owner": owner,
+                "limit": limit,
+                "lease": settings.OPERATIONS_LEASE_SECONDS,
+                # A kind that only another release knows is left to the workers of that release.
+                "kinds": [kind.name for kind in kinds()],
+            },
         )
         works: list[Work] = []
         given_up: list[Work] = []
@@ -102,7 +108,8 @@ def _claim(owner: str, limit: int) -> list[Work]:
             [_claimedtold(work) for work in works if work.first_start or work.taken_over]
         )
     if given_up:
-        advance(
+        # One that has something to undo goes on in these hands, on its way back.
+        works += advance(
             {
                 w.id: (
                     w,
@@ -240,7 +247,7 @@ def _write_steps(held: Mapping[int, tuple[Work, Outcome]]) -> None:
 
 def _step_row(work: Work, outcome: Outcome) -> tuple[Any, ...]:
     kind = find_kind(work.kind)
-    name = kind.steps_of(work.is_undoing)[work.step].name
+    name = kind.step_name(work.is_undoing, work.step)
     match outcome:
         case Done(detail):
             state = StepState.DONE

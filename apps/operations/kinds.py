@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import models
 
+from apps.core.texts import storable
+
 
 @dataclass(slots=True)
 class Work:
@@ -45,6 +47,9 @@ class Done:
     detail: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail))
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -53,6 +58,9 @@ class Later:
     after: float = 0.5
     detail: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail))
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -60,6 +68,9 @@ class Failed:
 
     message: str
     retryable: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", storable(self.message))
 
 
 Outcome = Done | Later | Failed
@@ -104,6 +115,11 @@ class Kind:
 
     def steps_of(self, is_undoing: bool) -> tuple[Step, ...]:
         return self.undo if is_undoing else self.steps
+
+    def step_name(self, is_undoing: bool, index: int) -> str:
+        """A step's name; its number where this release has no such step (any more)."""
+        steps = self.steps_of(is_undoing)
+        return steps[index].name if index < len(steps) else f"step {index + 1}"
 
 
 @dataclass(frozen=True, slots=True)

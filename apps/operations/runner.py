@@ -150,7 +150,24 @@ def _round(works: Sequence[Work]) -> list[Work]:
     # A wait with nothing new to tell writes nothing, but a cancel has to be seen all the same.
     asked = _cancel_requested(quiet)
     outcomes.update({w.id: (w, Later(0, w.told)) for w in quiet if w.id in asked})
-    return [w for w in quiet if w.id not in asked] + (engine.advance(outcomes) if outcomes else [])
+    return [w for w in quiet if w.id not in asked] + (_written(outcomes) if outcomes else [])
+
+
+def _written(outcomes: dict[int, tuple[Work, Outcome]]) -> list[Work]:
+    """Write outcomes together; where one of them cannot be written it fails alone, and the others go on."""
+    try:
+        return engine.advance(outcomes)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        if len(outcomes) > 1:
+            return [work for key, value in outcomes.items() for work in _written({key: value})]
+        [(key, (work, _))] = outcomes.items()
+        logger.exception("the outcome of operation %s cannot be written", key)
+        words = (
+            f"What its step answered could not be written ({type(error).__name__}); see the workers' logs."
+        )
+        return engine.advance({key: (work, Failed(words, retryable=False))})
 
 
 def _by_step(works: Sequence[Work]) -> Iterator[tuple[Kind, bool, int, list[Work]]]:
@@ -162,6 +179,11 @@ def _by_step(works: Sequence[Work]) -> Iterator[tuple[Kind, bool, int, list[Work
 
 
 def _run_step(kind: Kind, is_undoing: bool, index: int, works: list[Work]) -> Iterator[tuple[Work, Outcome]]:
+    if index >= len(kind.steps_of(is_undoing)):
+        # Begun by another release, whose kind had more steps.
+        told = f"A {kind.label.lower()} has no {kind.step_name(is_undoing, index)} in this release."
+        yield from ((work, Failed(told, retryable=False)) for work in works)
+        return
     step = kind.steps_of(is_undoing)[index]
     by_actor = sorted(works, key=lambda work: work.actor_id)
     for actor_id, group in groupby(by_actor, key=lambda work: work.actor_id):

@@ -15,6 +15,7 @@ from apps.core.events import record
 from apps.core.models import Event
 
 from .choices import State, Via
+from .kinds import kinds
 from .models import Operation, Schedule
 from .plans import Refused
 from .schedules import next_time
@@ -37,7 +38,8 @@ def reconcile() -> bool:
     """Nudge when something stands still: due and not taken up, or held by a worker that died. Gives whether it did."""
     now = timezone.now()
     stands = Operation.objects.filter(
-        Q(state=State.PENDING, run_after__lte=now) | Q(state=State.RUNNING, lease_until__lt=now)
+        Q(state=State.PENDING, run_after__lte=now) | Q(state=State.RUNNING, lease_until__lt=now),
+        kind__in=[kind.name for kind in kinds()],
     )
     ahead = Operation.objects.filter(
         target_type=OuterRef("target_type"),
