@@ -131,7 +131,7 @@ def _is_stopped(work: Work, seen: Observation) -> Outcome:
 def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
     """Healthy on the wanted version for SOAK seconds; a crash ends the wait at once, trouble after PATIENCE."""
     version = work.params["version"]
-    waited = (timezone.now() - work.step_started_at).total_seconds()
+    waited = (work.now() - work.step_started_at).total_seconds()
     if seen.state == "running" and seen.healthy and seen.version == version:
         since = work.notes.get("healthy_since")
         if since is None:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.db.models.functions import Greatest
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from apps.access.choices import Permission
@@ -88,7 +88,7 @@ def approve_waiting(batch: Batch, *, actor: Any) -> int:
             approved_by_id=actor.pk,
             approved_at=now,
             updated_at=now,
-            run_after=Greatest(F("run_after"), now),
+            run_after=Greatest(F("run_after"), Now()),
         )
         record(_tell(o, "approved", "approved", why=batch.reason) for o in waiting)
         transaction.on_commit(lambda: services.nudge(len(waiting)))

@@ -42,13 +42,13 @@ def decide(work: Work, outcome: Outcome, *, cancelled_by: str) -> Move:
     match outcome:
         case Done() if work.step + 1 < len(kind.steps_of(work.is_undoing)):
             if stop:
-                return _stop(work, kind, cancelled_by, reached=work.step + 1)
+                return _stop(work, kind, cancelled_by)
             return Move(step=work.step + 1, is_undoing=work.is_undoing, failure=work.failure)
         case Done():
             return _finish(work)
         case Later():
             if stop:
-                return _stop(work, kind, cancelled_by, reached=work.step)
+                return _stop(work, kind, cancelled_by)
             return Move(
                 step=work.step,
                 is_undoing=work.is_undoing,
@@ -58,7 +58,7 @@ def decide(work: Work, outcome: Outcome, *, cancelled_by: str) -> Move:
             )
         case Failed(message, retryable):
             if stop:
-                return _stop(work, kind, cancelled_by, reached=work.step)
+                return _stop(work, kind, cancelled_by)
             if retryable and work.attempts + 1 < kind.max_attempts:
                 return _retry(work, message)
             return _give_up(work, kind, message)
@@ -136,9 +136,12 @@ def _go_back(work: Work, message: str) -> Move:
     )
 
 
-def _stop(work: Work, kind: Kind, cancelled_by: str, *, reached: int) -> Move:
-    """End a cancelled operation, over its way back where it has changed something already."""
-    if kind.undo and reached > kind.undo_from:
+def _stop(work: Work, kind: Kind, cancelled_by: str) -> Move:
+    """End a cancelled operation, over its way back where it may have changed something already.
+
+    A step that failed, or is not done yet, may have done its part: the way back looks first.
+    """
+    if kind.undo and work.step >= kind.undo_from:
         return _go_back(work, f"Cancelled by {cancelled_by}")
     return Move(
         state=State.CANCELLED,

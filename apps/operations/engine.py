@@ -15,7 +15,6 @@ Set-wise throughout: the number of statements grows with the number of calls, no
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -65,7 +64,8 @@ SET state = 'running', fence = o.fence + 1, lease_owner = %(owner)s,
     lost = o.lost + due.taken_over::int,
     updated_at = statement_timestamp()
 FROM due WHERE o.id = due.id
-RETURNING {", ".join("o." + column for column in COLUMNS)}, due.taken_over, due.first_start, o.lost
+RETURNING {", ".join("o." + column for column in COLUMNS)}, due.taken_over, due.first_start,
+          o.cancel_requested_at IS NOT NULL, statement_timestamp(), o.lost
 """  # noqa: S608 - the columns are constants of this module
 
 
@@ -102,7 +102,8 @@ def _claim(owner: str, limit: int) -> list[Work]:
             values = dict(zip(COLUMNS, row[: len(COLUMNS)], strict=True))
             for name in ("params", "notes"):
                 values[name] = json.loads(values[name]) if isinstance(values[name], str) else values[name]
-            work = Work(**values, taken_over=row[-3], first_start=row[-2])
+            work = Work(**values, taken_over=row[-5], first_start=row[-4], is_cancelled=row[-3])
+            work.clock_ahead = timezone.now() - row[-2]
             (given_up if row[-1] > MAX_LOST else works).append(work)
         Event.objects.bulk_create(
             [_claimedtold(work) for work in works if work.first_start or work.taken_over]
@@ -203,15 +204,14 @@ def advance(outcomes: Mapping[int, tuple[Work, Outcome]]) -> list[Work]:
         _write_steps(held)
         _write_moves(held, moves)
         Event.objects.bulk_create([event for move in moves.values() for event in move.events])
-    now = timezone.now()
     for key, (work, outcome) in held.items():
         if moves[key].state == State.RUNNING:
-            _carry_on(work, outcome, moves[key], now)
+            _carry_on(work, outcome, moves[key])
             going_on.append(work)
     return going_on
 
 
-def _carry_on(work: Work, outcome: Outcome, move: Move, now: datetime) -> None:
+def _carry_on(work: Work, outcome: Outcome, move: Move) -> None:
     if isinstance(outcome, Done):
         work.notes = {**work.notes, **outcome.notes}
     work.step, work.is_undoing, work.attempts, work.failure = (
@@ -221,7 +221,7 @@ def _carry_on(work: Work, outcome: Outcome, move: Move, now: datetime) -> None:
         move.failure,
     )
     if move.new_step:
-        work.step_started_at, work.told = now, ""
+        work.step_started_at, work.told = work.now(), ""
 
 
 def _lock_held(works: Sequence[Work]) -> dict[int, str]:
@@ -283,8 +283,9 @@ def _write_moves(held: Mapping[int, tuple[Work, Outcome]], moves: Mapping[int, M
         )
 
 
-def out_of_time(work: Work, now: datetime) -> Failed | None:
+def out_of_time(work: Work) -> Failed | None:
     """The failure of a step that took longer than it or its operation may."""
+    now = work.now()
     kind = find_kind(work.kind)
     step = kind.steps_of(work.is_undoing)[work.step]
     if (now - work.step_started_at).total_seconds() > step.timeout:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
 
 from apps.core.texts import storable
 
@@ -36,8 +37,15 @@ class Work:
     started_at: datetime
     first_start: bool = False
     taken_over: bool = False
+    is_cancelled: bool = False
     ready_at: float = 0.0
     told: str = ""
+    #: By how much this worker's clock is ahead of the database's, whose times the row holds.
+    clock_ahead: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        """The time by the clock that `started_at` and `step_started_at` were written with."""
+        return timezone.now() - self.clock_ahead
 
 
 @dataclass(frozen=True, slots=True)

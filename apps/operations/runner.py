@@ -18,7 +18,6 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
-from django.utils import timezone
 
 from apps.access.scoping import visible
 from apps.core.context import acting
@@ -133,12 +132,11 @@ def _rest(works: Sequence[Work]) -> None:
 
 def _round(works: Sequence[Work]) -> list[Work]:
     """Let each work take its step once, and write what came of it."""
-    now = timezone.now()
     outcomes: dict[int, tuple[Work, Outcome]] = {}
     quiet: list[Work] = []
     for kind, is_undoing, step, group in _by_step(works):
         for work, outcome in _run_step(kind, is_undoing, step, group):
-            if isinstance(outcome, Later) and (late := engine.out_of_time(work, now)):
+            if isinstance(outcome, Later) and (late := engine.out_of_time(work)):
                 outcome = late
             if isinstance(outcome, Later):
                 work.ready_at = time.monotonic() + outcome.after
@@ -185,10 +183,14 @@ def _run_step(kind: Kind, is_undoing: bool, index: int, works: list[Work]) -> It
         yield from ((work, Failed(told, retryable=False)) for work in works)
         return
     step = kind.steps_of(is_undoing)[index]
-    by_actor = sorted(works, key=lambda work: work.actor_id)
-    for actor_id, group in groupby(by_actor, key=lambda work: work.actor_id):
+
+    def request(work: Work) -> tuple[int, str]:
+        """Whose act it is, and why: the trail says both of each row that the step changes."""
+        return (work.actor_id, work.reason)
+
+    for (actor_id, reason), group in groupby(sorted(works, key=request), key=request):
         mine = list(group)
-        act = acting(get_user_model()(pk=actor_id), via="engine", reason=mine[0].reason)
+        act = acting(get_user_model()(pk=actor_id), via="engine", reason=reason)
         with act:
             try:
                 outcomes = step.run(mine)
@@ -213,19 +215,23 @@ def _cancel_requested(works: Sequence[Work]) -> set[int]:
 
 
 def _admitted(works: list[Work]) -> list[Work]:
-    """Of works that start for the first time, those that are still allowed; the others end here.
+    """Of works that start for the first time, those that are still allowed; the others end here, as do cancelled ones.
 
     Between request and start a grant may have ended, or a lock been set: the request's yes is not
     enough. Works that had begun go on: half a change is worse than a whole one.
     """
     fresh = [work for work in works if work.first_start]
-    refused: dict[int, tuple[Work, Outcome]] = {}
+    # Between two tries nothing is under way: a cancel asked for meanwhile need not wait for one more.
+    refused: dict[int, tuple[Work, Outcome]] = {
+        work.id: (work, Later(0, "cancelled before another try"))
+        for work in works
+        if work.is_cancelled and not work.is_undoing
+    }
     for kind, _, _, group in _by_step(fresh):
         for work, why in _refused(kind, group):
             refused[work.id] = (work, Failed(why, retryable=False))
-    if refused:
-        engine.advance(refused)
-    return [work for work in works if work.id not in refused]
+    going_back = engine.advance(refused) if refused else []
+    return [work for work in works if work.id not in refused] + going_back
 
 
 def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:

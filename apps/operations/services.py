@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
+from django.db.models.functions import Greatest, Least, Now
 from django.http import Http404
 from django.utils import timezone
 
@@ -130,7 +131,7 @@ def submit_many(
         )
         if is_repeat and batch is not None:
             return _repeat(batch)
-        operations = _insert(made, key, actor, reason, via, run_after or timezone.now(), batch)
+        operations = _insert(made, key, actor, reason, via, run_after, batch)
     return Submission(operations, made.refused, batch)
 
 
@@ -158,7 +159,7 @@ def _open_batch(made: Plan, key: str, actor: Any, reason: str) -> tuple[Batch, b
 
 
 def _insert(
-    made: Plan, key: str, actor: Any, reason: str, via: str, run_after: datetime, batch: Batch | None
+    made: Plan, key: str, actor: Any, reason: str, via: str, run_after: datetime | None, batch: Batch | None
 ) -> list[Operation]:
     if not made.accepted:
         return []
@@ -183,7 +184,8 @@ def _insert(
             batch=batch,
             approval_reason=made.approval_reason,
             state=state,
-            run_after=run_after,
+            # By the database's clock, as whatever compares it: this machine's may go wrong by minutes.
+            run_after=run_after or Now(),
         )
         for pk, info in zip(_reserve_ids(len(made.accepted)), made.accepted, strict=True)
     ]
@@ -274,8 +276,9 @@ def approve(operation: Operation, *, actor: Any) -> Operation:
         if locked.state != State.AWAITING_APPROVAL:
             raise Refused(f"It does not wait for approval: it is {locked.get_state_display().lower()}.")
         locked.state, locked.approved_by, locked.approved_at = State.PENDING, actor, timezone.now()
-        locked.run_after = max(locked.run_after, timezone.now())
+        locked.run_after = Greatest("run_after", Now())
         locked.save()
+        locked.refresh_from_db(fields=["run_after"])
         record([_tell(locked, "approved", "approved", actor=actor)])
         transaction.on_commit(lambda: nudge(1))
     return locked
@@ -309,12 +312,13 @@ def cancel(operation: Operation, *, actor: Any, reason: str) -> Operation:
             locked.error = f"Cancelled by {actor}: {reason}"
             record([_tell(locked, "cancelled", "cancelled", why=reason, tone=Tone.WARN, actor=actor)])
         else:
-            locked.run_after = min(locked.run_after, timezone.now())
+            locked.run_after = Least("run_after", Now())
             transaction.on_commit(lambda: nudge(1))
             record(
                 [_tell(locked, "cancelling", "is to be cancelled", why=reason, tone=Tone.WARN, actor=actor)]
             )
         locked.save()
+        locked.refresh_from_db(fields=["run_after"])
     return locked
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 from django.http import Http404
 from django.utils import timezone
 
@@ -36,18 +37,19 @@ def nudge(count: int = 1) -> None:
 
 def reconcile() -> bool:
     """Nudge when something stands still: due and not taken up, or held by a worker that died. Gives whether it did."""
-    now = timezone.now()
     stands = Operation.objects.filter(
-        Q(state=State.PENDING, run_after__lte=now) | Q(state=State.RUNNING, lease_until__lt=now),
+        Q(state=State.PENDING, run_after__lte=Now()) | Q(state=State.RUNNING, lease_until__lt=Now()),
         kind__in=[kind.name for kind in kinds()],
     )
+    # Only a change waits, and only for a change.
     ahead = Operation.objects.filter(
         target_type=OuterRef("target_type"),
         target_id=OuterRef("target_id"),
         state=State.RUNNING,
-        lease_until__gte=now,
+        is_changing=True,
+        lease_until__gte=Now(),
     )
-    if not stands.filter(~Exists(ahead)).exists():
+    if not stands.filter(Q(is_changing=False) | ~Exists(ahead)).exists():
         return False
     nudge(200)
     return True
