@@ -125,19 +125,56 @@ def submit_many(
     if len(key) > 120:
         raise Refused("The idempotency key is longer than 120 characters.")
     with transaction.atomic(durable=True), acting(actor, reason=reason, via=via):
+        # First of all: what was accepted stays accepted, whatever was locked or taken away since.
+        if idempotency_key and (done := _earlier(kind, target_ids, params, actor, key, with_batch)):
+            return done
         made = plan(kind=kind, target_ids=target_ids, params=params, actor=actor)
         batch, is_repeat = (
             _open_batch(made, key, actor, reason) if with_batch and made.accepted else (None, False)
         )
         if is_repeat and batch is not None:
-            return _repeat(batch)
+            return _repeat(batch, made.kind, target_ids, made.params, actor)
         operations = _insert(made, key, actor, reason, via, run_after, batch)
     return Submission(operations, made.refused, batch)
 
 
-def _repeat(batch: Batch) -> Submission:
+def _earlier(
+    kind: str, target_ids: Sequence[int], params: Mapping[str, Any], actor: Any, key: str, with_batch: bool
+) -> Submission | None:
+    """What this key gave before, if it did. Raises Refused where it was for something else."""
+    found = _kind(kind)
+    try:
+        cleaned = found.check_params(params)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    if with_batch:
+        batch = Batch.objects.filter(idempotency_key=key).first()
+        return _repeat(batch, found, target_ids, cleaned, actor) if batch else None
+    [target_id] = target_ids
+    operation = Operation.objects.filter(idempotency_key=f"{key}:{target_id}").first()
+    if operation is None:
+        return None
+    if operation.fingerprint != _fingerprint(kind, target_id, cleaned, actor.pk):
+        raise _used_for_another(key)
+    return Submission([operation], [], is_repeat=True)
+
+
+def _repeat(
+    batch: Batch, kind: Kind, target_ids: Sequence[int], params: Mapping[str, Any], actor: Any
+) -> Submission:
+    """The batch as it was accepted. Raises Refused unless all was the same: kind, actor, parameters, targets."""
+    operations = list(batch.operations.order_by("id"))
     refused = [Refusal(*row) for row in batch.refused]
-    return Submission(list(batch.operations.order_by("id")), refused, batch, is_repeat=True)
+    same = {o.target_id for o in operations} | {r.target_id for r in refused} == set(target_ids) and all(
+        o.fingerprint == _fingerprint(kind.name, o.target_id, params, actor.pk) for o in operations
+    )
+    if not same:
+        raise _used_for_another(batch.idempotency_key)
+    return Submission(operations, refused, batch, is_repeat=True)
+
+
+def _used_for_another(key: str) -> Refused:
+    return Refused(f"The idempotency key “{key}” was used for another request.")
 
 
 def _open_batch(made: Plan, key: str, actor: Any, reason: str) -> tuple[Batch, bool]:
@@ -153,8 +190,6 @@ def _open_batch(made: Plan, key: str, actor: Any, reason: str) -> tuple[Batch, b
     )
     Batch.objects.create_unrecorded([new], ignore_conflicts=True)
     stored = Batch.objects.get(idempotency_key=key)
-    if stored.pk != new.pk and (stored.kind, stored.actor_id) != (made.kind.name, actor.pk):
-        raise Refused(f"The idempotency key “{key}” was used for another request.")
     return stored, stored.pk != new.pk
 
 
@@ -195,8 +230,9 @@ def _insert(
         for o in Operation.objects.filter(idempotency_key__in=[o.idempotency_key for o in operations])
     }
     for wanted in operations:
-        if stored[wanted.idempotency_key].fingerprint != wanted.fingerprint:
-            raise Refused(f"The idempotency key “{key}” was used for another request.")
+        found = stored[wanted.idempotency_key]
+        if (found.fingerprint, found.batch_id) != (wanted.fingerprint, wanted.batch_id):
+            raise _used_for_another(key)
     new = [o for o in operations if stored[o.idempotency_key].pk == o.pk]
     record_created(new)
     record([_submitted(o, made.kind) for o in new])

@@ -40,13 +40,20 @@ def act(request: HttpRequest, kind: str, target_id: int) -> HttpResponse:
     except (services.Refused, PermissionDenied) as error:
         form.add_error(None, str(error))
         status = 403 if isinstance(error, PermissionDenied) else 422
-        return _act_page(request, found, target, form, status=status)
+        return _act_page(request, found, target, form, status=status, new_key=True)
     return go(request, "operations:operation", operation.pk)
 
 
 def _act_page(
-    request: HttpRequest, kind: Kind, target: TargetInfo, form: ReasonForm, *, status: int = 200
+    request: HttpRequest,
+    kind: Kind,
+    target: TargetInfo,
+    form: ReasonForm,
+    *,
+    status: int = 200,
+    new_key: bool = False,
 ) -> HttpResponse:
+    """`new_key`: nothing was accepted under the form's key, which may be another request's."""
     target_url = queries.target_url(kind.target_type, target.id)
     data = request.POST if request.method == "POST" else request.GET
     context = {
@@ -55,7 +62,7 @@ def _act_page(
         "target_url": target_url,
         "preview": previews.preview(kind, [target.id], data, request.user),
         "form": form,
-        "key": request.POST.get("key") or uuid.uuid4().hex,
+        "key": (not new_key and request.POST.get("key")) or uuid.uuid4().hex,
         "next": safe_next(request, target_url or queries.list_url()),
     }
     part = "plan" if request.headers.get("HX-Target") == "action-plan" else "dialog"
@@ -88,7 +95,7 @@ def bulk(request: HttpRequest) -> HttpResponse:
         )
     except services.Refused as refusal:
         form.add_error(None, str(refusal))
-        return _bulk_page(request, context, status=422)
+        return _bulk_page(request, {**context, "key": uuid.uuid4().hex}, status=422)
     if done.batch is None:
         form.add_error(None, "None of them can be done; below stands why.")
         return _bulk_page(request, context, status=422)
