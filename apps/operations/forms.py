@@ -7,7 +7,7 @@ from django import forms
 
 from apps.access.scoping import visible
 
-from .filters import kind_choices
+from .filters import kind_choices, number_in
 from .kinds import find_kind, find_target
 from .models import Schedule
 from .params import given, params_of
@@ -92,8 +92,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         model = find_target(target_type).model
         rows = visible(self.user, model)
         found = (
-            rows.filter(pk=int(text[1:]))
-            if text[:1] == "#" and text[1:].isdigit()
+            rows.filter(pk=number)
+            if text[:1] == "#" and (number := number_in(text))
             else rows.filter(name=text)
         )
         pk: int | None = found.values_list("pk", flat=True).first()

@@ -246,8 +246,12 @@ class Schedule(BaseModel):
         from .kinds import find_kind
         from .schedules import next_time
 
+        if not isinstance(self.params, dict):
+            raise ValidationError(
+                {"params": 'Write the parameters as names with values: {"version": "1.1.0"}.'}
+            )
         try:
-            find_kind(self.kind)
+            find_kind(self.kind).check_params(self.params)
             next_time(self.cron, self.zone, timezone.now())
         except (LookupError, ValueError) as error:
             raise ValidationError(str(error)) from error

@@ -1,10 +1,10 @@
 """What keeps the road clear: hints to workers, the reconciler, schedules."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.http import Http404
@@ -76,6 +76,12 @@ def submit_scheduled(now: datetime | None = None) -> int:
                 submitted += 1
             except (Refused, PermissionDenied, Http404) as refusal:
                 error = str(refusal)[:300]
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as fault:
+                # Whatever is wrong with one schedule, those behind it are due.
+                logger.exception("schedule %s cannot be submitted", schedule.name)
+                error = f"It cannot be submitted ({type(fault).__name__}: {fault}).".replace("\x00", "")[:300]
         _move_on(schedule, at, now, error)
     return submitted
 
@@ -95,9 +101,14 @@ def _submit_for(schedule: Schedule, at: datetime) -> None:
 
 
 def _move_on(schedule: Schedule, at: datetime | None, now: datetime, error: str) -> None:
+    try:
+        next_at = next_time(schedule.cron, schedule.zone, now)
+    except ValueError as wrong:
+        # Its zone left the tables, say. It is asked again tomorrow; until then its page says what is wrong.
+        next_at, error = now + timedelta(days=1), str(wrong)[:300]
     with transaction.atomic(durable=True), acting(schedule.owner, via=Via.SCHEDULE):
         Schedule.objects.filter(pk=schedule.pk, next_at=at).unrecorded_update(
-            next_at=next_time(schedule.cron, schedule.zone, now),
+            next_at=next_at,
             last_at=at or schedule.last_at,
             last_error=error,
         )

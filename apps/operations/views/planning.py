@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -74,7 +75,10 @@ def _edit(request: HttpRequest, schedule: Schedule, initial: dict[str, str]) -> 
 def switch_schedule(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a schedule run or rest."""
     schedule = get_object_or_404(queries.schedules_of(request.user), pk=pk)
-    planning.switch_schedule(schedule, on=request.POST.get("on") == "1", actor=request.user)
+    try:
+        planning.switch_schedule(schedule, on=request.POST.get("on") == "1", actor=request.user)
+    except (Refused, LookupError, ValueError) as error:
+        messages.error(request, str(error))
     return go(request, "operations:schedules")
 
 

@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -44,6 +45,15 @@ class Command(BaseCommand):
     def _stop(self, *args: Any) -> None:
         self.stopping = True
 
+    def _guarded(self, name: str, call: Callable[[], object]) -> None:
+        """Call it; its fault is logged and keeps nothing else from its turn."""
+        try:
+            call()
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            logger.exception("%s failed; the scheduler goes on", name)
+
     def _work_or_stand_by(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
@@ -58,8 +68,8 @@ class Command(BaseCommand):
                 # While something stands still, nudge less often: a queue without workers must not fill up.
                 reconcile_at = now + (5.0 if upkeep.reconcile() else RECONCILE_EVERY)
             if now >= schedules_at:
-                upkeep.submit_scheduled()
                 schedules_at = now + SCHEDULES_EVERY
+                self._guarded("schedules", upkeep.submit_scheduled)
             for tick in ticks.due(now):
-                tick.send()
+                self._guarded(tick.name, tick.send)
             time.sleep(max(0.05, min(reconcile_at, schedules_at, ticks.next_due()) - time.monotonic()))
