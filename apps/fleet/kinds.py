@@ -14,7 +14,7 @@ from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work
 from . import providers
 from .choices import Wanted
 from .models import Diagnostics, Instance
-from .observing import record_observations
+from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Target
 from .targets import provider_targets
 
@@ -42,7 +42,7 @@ def _by_provider(works: Sequence[Work]) -> list[tuple[Any, list[tuple[Work, Targ
 
 def _observe(works: Sequence[Work]) -> dict[int, Observation]:
     """What is there now, by instance id; kept, so that pages show it at once."""
-    looked_at = timezone.now()
+    looked_at = look_begins()
     seen: dict[int, Observation] = {}
     for provider, pairs in _by_provider(works):
         seen.update(provider.observe_many([target for _, target in pairs]))
@@ -110,6 +110,13 @@ def _note(work: Work, seen: Observation) -> Outcome:
         f"version {seen.version or 'none'}, {seen.state}",
         notes={"generation": seen.generation, "version": seen.version, "state": seen.state},
     )
+
+
+def _note_for_restart(work: Work, seen: Observation) -> Outcome:
+    """As `_note`. One that could not be seen has no generation to be told from by: its restart would be no order."""
+    if seen.state == "missing":
+        return Failed(f"There is nothing to restart: {seen.detail or 'it is not seen'}.")
+    return _note(work, seen)
 
 
 def _is_serving(work: Work, seen: Observation) -> Outcome:
@@ -271,8 +278,6 @@ def _version_param(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": version}
 
 
-NOTE = Step("look", _look(_note), timeout=30)
-
 START = Kind(
     name="start",
     label="Start",
@@ -303,7 +308,7 @@ RESTART = Kind(
     permission=Permission.RESTART,
     target_type="instance",
     steps=(
-        NOTE,
+        Step("look", _look(_note_for_restart), timeout=30),
         Step("restart", _act(_restart, want=lambda w: {"wanted": str(Wanted.RUNNING)}), timeout=30),
         Step("wait until healthy", _look(_is_serving_again), timeout=60),
     ),

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.utils import timezone
 
 from apps.access.services import system_actor
 from apps.core.choices import Tone
@@ -66,6 +65,14 @@ def assess(observation: Observation, *, wanted: str) -> Seen:
     )
 
 
+def look_begins() -> datetime:
+    """The moment before a look, by the database's clock: a worker that is ahead would blind all others."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        moment: datetime = cursor.fetchone()[0]
+    return moment
+
+
 def record_observations(observations: Mapping[int, Observation], *, looked_at: datetime) -> int:
     """Keep what was seen of instances (by id), and tell what changed; gives the number of rows written.
 
@@ -75,7 +82,6 @@ def record_observations(observations: Mapping[int, Observation], *, looked_at: d
     """
     if not observations:
         return 0
-    now = timezone.now()
     with transaction.atomic():
         rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk")
         changed, events = [], []
@@ -83,7 +89,7 @@ def record_observations(observations: Mapping[int, Observation], *, looked_at: d
             if row["observed_at"] is not None and row["observed_at"] > looked_at:
                 continue
             seen = assess(observations[row["id"]], wanted=row["wanted"])
-            stale = row["observed_at"] is None or (now - row["observed_at"]).total_seconds() > RENEW
+            stale = row["observed_at"] is None or (looked_at - row["observed_at"]).total_seconds() > RENEW
             before = (row["health"], row["health_detail"], row["version"], row["generation"], row["endpoint"])
             after = (seen.health, seen.detail, seen.version, seen.generation, seen.endpoint)
             if before != after or stale:

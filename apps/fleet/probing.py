@@ -11,7 +11,7 @@ from django.utils import timezone
 from . import providers
 from .choices import ProviderName, Wanted
 from .models import Instance, Measurement
-from .observing import record_observations
+from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Sample, Target
 from .targets import provider_targets
 
@@ -36,7 +36,7 @@ def probe() -> int:
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        looked_at = timezone.now()
+        looked_at = look_begins()
         seen: dict[int, Observation] = {}
         for name, targets in provider_targets(ids).items():
             seen.update(_observe(name, list(targets.values())))
@@ -68,7 +68,7 @@ def probe_simulated() -> int:
 
     provider = providers.get(ProviderName.SIMULATED)
     assert isinstance(provider, SimulatedProvider)  # noqa: S101 - the registry says so
-    looked_at = timezone.now()
+    looked_at = look_begins()
     return record_observations(provider.observe_changed(limit=5_000), looked_at=looked_at)
 
 

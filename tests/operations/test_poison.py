@@ -7,7 +7,7 @@ import pytest
 
 from apps.access.models import User
 from apps.fleet.models import Diagnostics, Instance, SimulatedInstance
-from apps.fleet.observing import record_observations
+from apps.fleet.observing import look_begins, record_observations
 from apps.fleet.providers.base import LogLine, LogPage, Observation
 from apps.fleet.providers.simulated import SimulatedProvider
 from apps.operations import engine, kinds, queries, runner, services, upkeep
@@ -83,9 +83,8 @@ def test_an_answer_that_cannot_be_written_fails_alone(
 
 
 def test_what_an_instance_says_may_hold_anything(instance: Instance) -> None:
-    record_observations(
-        {instance.pk: Observation("stopped", False, "1", 1, detail="segfault \x00\ud800 at 0")}
-    )
+    seen = Observation("stopped", False, "1", 1, detail="segfault \x00\ud800 at 0")
+    record_observations({instance.pk: seen}, looked_at=look_begins())
     instance.refresh_from_db()
     assert instance.health_detail.startswith("down: segfault")
 
