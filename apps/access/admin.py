@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.core.models import Event, SavedView
 
-from . import services
+from . import granting, services
 from .choices import Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
 from .models import Grant, Role, Scope, User
@@ -55,8 +55,11 @@ class UserAdmin(AccessAdmin):
     autocomplete_fields = ("groups",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Only a superuser makes superusers."""
-        return self.readonly_fields if request.user.is_superuser else (*self.readonly_fields, "is_superuser")
+        """Only a superuser makes superusers; nobody else joins a group by their own hand."""
+        if request.user.is_superuser:
+            return self.readonly_fields
+        own = ("groups",) if obj is not None and obj.pk == request.user.pk else ()
+        return (*self.readonly_fields, "is_superuser", *own)
 
     def _is_out_of_reach(self, request: HttpRequest, obj: Any) -> bool:
         """The system's own actors are nobody's to change, a superuser is another superuser's."""
@@ -111,6 +114,8 @@ class RoleAdmin(AccessAdmin):
     search_fields = ("name", "description")
 
     def save_model(self, request: HttpRequest, obj: Role, form: Any, change: bool) -> None:
+        added = set(obj.permissions) - set(form.initial.get("permissions", ()) if change else ())
+        granting.check_holds_everywhere(request.user, obj, added)
         super().save_model(request, obj, form, change)
         services.sync_role(obj)
 
@@ -169,6 +174,7 @@ class GrantAdmin(AccessAdmin):
         to = obj.user or obj.group
         assert to is not None  # noqa: S101 - the constraint grant_to_one_holder was checked with the form
         actor: Any = request.user
+        granting.check_may_give_in_admin(actor, to, obj.role)
         given = services.give_grant(
             to=to,
             role=obj.role,

@@ -1,8 +1,10 @@
 """People giving and taking access on pages: who may, on what, and within what they hold themselves."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -68,6 +70,25 @@ def _check_may_give(actor: Any, role: Role, obj: models.Model | None) -> None:
         raise PermissionDenied(
             f"The role {role} allows what you may not do there yourself: {', '.join(lacking)}."
         )
+
+
+def check_holds_everywhere(actor: Any, role: Role, permissions: Iterable[str]) -> None:
+    """Nobody puts into a role what they do not hold on everything themselves, or they would have it by that role."""
+    lacking = [Permission(c).label for c in permissions if not scoping.scopes_of(actor, c).everything]
+    if lacking:
+        raise PermissionDenied(
+            f"The role {role} would allow what you may not do yourself: {', '.join(lacking)}."
+        )
+
+
+def check_may_give_in_admin(actor: Any, to: User | Group, role: Role) -> None:
+    """The pages' two rules, in the admin: not to oneself, nor what one does not hold. A superuser may."""
+    if actor.is_superuser:
+        return
+    mine = to.user_set.filter(pk=actor.pk).exists() if isinstance(to, Group) else to.pk == actor.pk
+    if mine:
+        raise PermissionDenied("Nobody gives themselves access; ask a colleague who manages access.")
+    check_holds_everywhere(actor, role, role.permissions)
 
 
 def give(

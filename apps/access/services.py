@@ -95,8 +95,10 @@ def take_grant(grant: Grant, *, actor: User, reason: str) -> None:
 def sync_permissions(holder: User | Group, scope: Scope) -> None:
     """Make guardian's rows of this holder on this scope say what the grants say.
 
-    Two grants may carry the same permission; it then lasts until the later end.
+    Two grants may carry the same permission; it then lasts until the later end. One at a time for each scope: of
+    two that take the last two grants at once, each would else find the other's, and leave the permission.
     """
+    Scope.objects.select_for_update(of=("self",)).get(pk=scope.pk)
     table: Any = ScopeGroupPermission if isinstance(holder, Group) else ScopeUserPermission
     key = {"group": holder} if isinstance(holder, Group) else {"user": holder}
     ends: dict[str, datetime | None] = {}

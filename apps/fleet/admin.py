@@ -20,7 +20,7 @@ from apps.access.fixadmin import (
     VisibleRelated,
     given_reason,
 )
-from apps.access.scoping import holds
+from apps.access.scoping import holds, visible
 from apps.operations import services
 from apps.operations.choices import OPEN, Via
 from apps.operations.kinds import Kind
@@ -189,6 +189,12 @@ class PlacementAdmin(FixAdmin):
     list_select_related = ("tenant", "instance")
     search_fields = ("tenant__name", "tenant__key", "instance__name")
     autocomplete_fields = ("tenant", "instance")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Only onto what one may fix oneself: a placement gives its tenant's people a dedicated instance whole."""
+        if db_field.name == "instance":
+            kwargs["queryset"] = visible(request.user, Instance, self.permission)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
 @admin.register(Diagnostics)

@@ -1,6 +1,7 @@
 """Cells, instances, placements; what was last seen of them; what the simulated provider remembers."""
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
@@ -95,6 +96,11 @@ class Instance(BaseModel):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """One that serves several cannot be called dedicated; see `Placement.clean`."""
+        if self.kind == InstanceKind.DEDICATED and self.pk and self.placements.count() > 1:
+            raise ValidationError({"kind": "It serves several tenants; a dedicated instance has one."})
+
     def event_context(self) -> dict[str, int | None]:
         return {"instance_id": self.pk, "cell_id": self.cell_id, "account_id": self.cell.region.account_id}
 
@@ -112,6 +118,14 @@ class Placement(BaseModel):
 
     def __str__(self) -> str:
         return f"tenant {self.tenant_id} on instance {self.instance_id}"
+
+    def clean(self) -> None:
+        """A dedicated instance has one tenant: whoever is given that tenant is given the instance whole."""
+        instance = Instance.objects.filter(pk=self.instance_id).first()
+        if instance is None or instance.kind != InstanceKind.DEDICATED:
+            return
+        if instance.placements.exclude(pk=self.pk).exists():
+            raise ValidationError({"instance": f"{instance} is dedicated to another tenant."})
 
     def event_context(self) -> dict[str, int | None]:
         return {"tenant_id": self.tenant_id, "instance_id": self.instance_id}

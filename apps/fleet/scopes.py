@@ -73,7 +73,9 @@ def accounts_within(scopes: Scopes) -> Q:
 def operations_within(scopes: Scopes) -> Q:
     own = Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
     if scopes.tenants and not scopes.needs_whole_instance:
-        return own | Q(target_type="instance", target_id__in=instance_ids(scopes))
+        # Of an instance that was another tenant's before, what was done then stays that tenant's.
+        on_theirs = Q(target_type="instance", target_id__in=instance_ids(scopes), tenant_id__isnull=True)
+        return own | on_theirs
     return own
 
 

@@ -271,7 +271,7 @@ class TestScope:
 
     def test_a_placement_on_ones_own_instance_can_be_fixed(self, fixer: User, mine: Account) -> None:
         tenant, other = factories.make_tenant(), factories.make_tenant()
-        instance = factories.make_instance(cell=factories.make_cell(account=mine))
+        instance = factories.make_instance(cell=factories.make_cell(account=mine), kind="shared")
         factories.place(other, instance)
         factories.place(tenant, factories.make_instance(cell=instance.cell))
         data = {
