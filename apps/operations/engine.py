@@ -14,6 +14,7 @@ Set-wise throughout: the number of statements grows with the number of calls, no
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,6 +105,7 @@ def _claim(owner: str, limit: int) -> list[Work]:
                 values[name] = json.loads(values[name]) if isinstance(values[name], str) else values[name]
             work = Work(**values, taken_over=row[-5], first_start=row[-4], is_cancelled=row[-3])
             work.clock_ahead = timezone.now() - row[-2]
+            work.sure_at = time.monotonic()
             (given_up if row[-1] > MAX_LOST else works).append(work)
         Event.objects.bulk_create(
             [_claimedtold(work) for work in works if work.first_start or work.taken_over]
@@ -133,11 +135,14 @@ def renew(works: Sequence[tuple[int, int]]) -> set[int]:
     if not works:
         return set()
     with connection.cursor() as cursor:
+        # Locked in order of id, as `advance` does: the keeper's thread and a loop's never wait in a circle.
         cursor.execute(
+            "WITH ours AS (SELECT o.id FROM operations_operation o "
+            "JOIN unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) ON o.id = held.id AND o.fence = held.fence "
+            "WHERE o.state = 'running' ORDER BY o.id FOR UPDATE OF o) "
             "UPDATE operations_operation o SET lease_until = statement_timestamp() + make_interval(secs => %s) "
-            "FROM unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) "
-            "WHERE o.id = held.id AND o.fence = held.fence AND o.state = 'running' RETURNING o.id",
-            [settings.OPERATIONS_LEASE_SECONDS, [w[0] for w in works], [w[1] for w in works]],
+            "FROM ours WHERE o.id = ours.id RETURNING o.id",
+            [[w[0] for w in works], [w[1] for w in works], settings.OPERATIONS_LEASE_SECONDS],
         )
         return {row[0] for row in cursor.fetchall()}
 
@@ -212,6 +217,7 @@ def advance(outcomes: Mapping[int, tuple[Work, Outcome]]) -> list[Work]:
 
 
 def _carry_on(work: Work, outcome: Outcome, move: Move) -> None:
+    work.sure_at = time.monotonic()
     if isinstance(outcome, Done):
         work.notes = {**work.notes, **outcome.notes}
     work.step, work.is_undoing, work.attempts, work.failure = (

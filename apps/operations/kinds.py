@@ -40,6 +40,8 @@ class Work:
     is_cancelled: bool = False
     ready_at: float = 0.0
     told: str = ""
+    #: When, by this process's monotonic clock, the lease was last known to be ours.
+    sure_at: float = 0.0
     #: By how much this worker's clock is ahead of the database's, whose times the row holds.
     clock_ahead: timedelta = timedelta()
 

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -40,7 +40,8 @@ class LeaseKeeper:
     """Renews the leases of all of a process's works, on a thread and connection of its own."""
 
     def __init__(self) -> None:
-        self._held: dict[int, int] = {}
+        # With its fence: two loops may hold one operation's lease after each other, and the first is late to notice.
+        self._held: set[tuple[int, int]] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -53,11 +54,10 @@ class LeaseKeeper:
         finally:
             mine.replace([])
 
-    def swap(self, old: Mapping[int, int], new: Mapping[int, int]) -> None:
+    def swap(self, old: set[tuple[int, int]], new: set[tuple[int, int]]) -> None:
         with self._lock:
-            for key in old:
-                self._held.pop(key, None)
-            self._held.update(new)
+            self._held -= old
+            self._held |= new
             if new and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
                 self._thread.start()
@@ -66,7 +66,7 @@ class LeaseKeeper:
         while True:
             time.sleep(settings.OPERATIONS_LEASE_SECONDS / 4)
             with self._lock:
-                held = list(self._held.items())
+                held = list(self._held)
                 if not held:
                     # Said under the lock, so that who adds the next work sees that nobody keeps it.
                     self._thread = None
@@ -85,10 +85,10 @@ class Keeping:
 
     def __init__(self, keeper: LeaseKeeper) -> None:
         self._keeper = keeper
-        self._mine: dict[int, int] = {}
+        self._mine: set[tuple[int, int]] = set()
 
     def replace(self, works: Iterable[Work]) -> None:
-        new = {work.id: work.fence for work in works}
+        new = {(work.id, work.fence) for work in works}
         self._keeper.swap(self._mine, new)
         self._mine = new
 
@@ -117,11 +117,29 @@ def run_due(*, limit: int | None = None, shift: float = SHIFT) -> int:
                 return taken
             keeping.replace(works)
             now = time.monotonic()
+            works = _still_ours(works)
             ready = [work for work in works if work.ready_at <= now]
             waiting = [work for work in works if work.ready_at > now]
             works = waiting + (_round(ready) if ready else [])
             keeping.replace(works)
             _rest(works)
+
+
+def _still_ours(works: list[Work]) -> list[Work]:
+    """The works whose leases we hold; those we have not been sure of for half a lease are asked about.
+
+    A process that was stopped and goes on acts on nothing that others have finished since. Whom its lost lease
+    would stop only at the writing has changed the target by then.
+    """
+    now = time.monotonic()
+    unsure = [work for work in works if now - work.sure_at > settings.OPERATIONS_LEASE_SECONDS / 2]
+    if not unsure:
+        return works
+    ours = engine.renew([(work.id, work.fence) for work in unsure])
+    lost = {work.id for work in unsure} - ours
+    for work in unsure:
+        work.sure_at = now
+    return [work for work in works if work.id not in lost]
 
 
 def _rest(works: Sequence[Work]) -> None:
