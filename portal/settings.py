@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.tenants",
     "apps.fleet",
+    "apps.cost",
     "django.contrib.humanize",
     "portal.admin.DaytwoAdminConfig",
     "guardian",

@@ -9,6 +9,7 @@ urlpatterns = [
     path("tenants/", include("apps.tenants.urls")),
     path("cloud-accounts/", include("apps.accounts.urls")),
     path("operations/", include("apps.operations.urls")),
+    path("cost/", include("apps.cost.urls")),
     path("access/", include("apps.access.urls")),
     path("audit/", include("apps.audit.urls")),
     path("accounts/", include("allauth.urls")),

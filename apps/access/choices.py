@@ -16,6 +16,8 @@ class Permission(models.TextChoices):
     FIX_DATA = "fix_data", "Fix data in the admin"
     SEE_AUDIT = "see_audit", "Read the audit trail"
     MANAGE_ACCESS = "manage_access", "Give and take access"
+    SEE_COST = "see_cost", "See cost and revenue"
+    KEEP_BOOKS = "keep_books", "Import bills, change allocation rules"
 
 
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
@@ -48,5 +50,9 @@ SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     "viewer": ("Sees; touches nothing.", [Permission.VIEW]),
     "support": ("Looks a tenant up, reads its logs; changes nothing.", [*_LOOK, Permission.READ_LOGS]),
     "operator": ("Runs the fleet: start, stop, restart, deploy, diagnose.", _OPERATE),
+    "finance": (
+        "Sees what tenants cost and earn, imports bills; changes nothing in the fleet.",
+        [*_LOOK, Permission.SEE_COST, Permission.KEEP_BOOKS],
+    ),
     "admin": ("Everything, data fixes and access too.", list(Permission)),
 }

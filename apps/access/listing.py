@@ -7,7 +7,7 @@ from typing import Any, cast
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -112,7 +112,7 @@ def _export(
     table = table_class(
         visible(request.user, rows, Permission.EXPORT), order_by=request.GET.getlist("sort") or None
     )
-    _audit_export(request, page, rows)
+    record_export(request, page, rows.model)
     name = f"{page.replace(':', '-')}-{timezone.now():%Y%m%d-%H%M}.csv"
     writer = csv.writer(_Echo())
     values: Iterable[list[Any]] = table.as_values(exclude_columns=("select", "actions"))
@@ -124,14 +124,15 @@ def _export(
     )
 
 
-def _audit_export(request: HttpRequest, page: str, rows: QuerySet[Any]) -> None:
+def record_export(request: HttpRequest, page: str, model: type[Model], form: str = "CSV") -> None:
+    """Have the trail say who took which rows of `model` out of the portal."""
     from auditlog import get_logentry_model
 
     entry = get_logentry_model()
     query = request.GET.urlencode()
-    with transaction.atomic(durable=True), acting(request.user, reason=f"exports {page} as CSV"):
+    with transaction.atomic(durable=True), acting(request.user, reason=f"exports {page} as {form}"):
         entry(
-            content_type=ContentType.objects.get_for_model(rows.model),
+            content_type=ContentType.objects.get_for_model(model),
             object_pk="",
             object_repr=f"export of {page}?{query}"[:500],
             action=entry.Action.ACCESS,

@@ -82,3 +82,17 @@ class Narrowing:
 
 #: By the filter's name in the address.
 narrowings: dict[str, Narrowing] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A tab of a tenant's pages that a floor above serves: its address takes the tenant's id."""
+
+    name: str
+    label: str
+    url_name: str
+    permission: str
+
+
+#: Shown to who holds the permission on the tenant.
+tabs: list[Tab] = []

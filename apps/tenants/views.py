@@ -1,10 +1,7 @@
 """The tenants' pages."""
 
-from typing import Any
-
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 
 from apps.access.listing import render_list
 from apps.access.views_base import needs
@@ -12,6 +9,7 @@ from apps.access.views_base import needs
 from . import queries, search
 from .filters import TenantFilter
 from .tables import TenantTable
+from .tabs import tabs_of
 
 
 def _is_part(request: HttpRequest) -> bool:
@@ -21,17 +19,6 @@ def _is_part(request: HttpRequest) -> bool:
 def _event_id(request: HttpRequest) -> int | None:
     text = request.GET.get("before", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _tabs(page: Any, active: str) -> list[dict[str, Any]]:
-    """The tabs of one tenant's pages that the reader may open."""
-    tabs = [("now", "tenants:tenant", "Now"), ("timeline", "tenants:timeline", "Timeline")]
-    if page.may_see_access:
-        tabs.append(("access", "tenants:access", "Who may touch it"))
-    return [
-        {"label": label, "url": reverse(url_name, args=[page.tenant.pk]), "active": name == active}
-        for name, url_name, label in tabs
-    ]
 
 
 @needs("view")
@@ -54,21 +41,21 @@ def tenant(request: HttpRequest, pk: int) -> HttpResponse:
     """One tenant: what a support agent needs while the customer is on the phone."""
     template = "tenants/tenant.html#live" if _is_part(request) else "tenants/tenant.html"
     page = queries.tenant_page(request.user, pk)
-    return render(request, template, {"page": page, "tabs": _tabs(page, "now")})
+    return render(request, template, {"page": page, "tabs": tabs_of(request.user, page.tenant, "now")})
 
 
 @needs("view")
 def timeline(request: HttpRequest, pk: int) -> HttpResponse:
     """Everything that happened to one tenant, in pages."""
     page = queries.timeline_page(request.user, pk, before=_event_id(request))
-    return render(request, "tenants/timeline.html", {"page": page, "tabs": _tabs(page, "timeline")})
+    return render(request, "tenants/timeline.html", {"page": page, "tabs": tabs_of(request.user, page.tenant, "timeline")})
 
 
 @needs("view")
 def access(request: HttpRequest, pk: int) -> HttpResponse:
     """Who may touch one tenant, and by which grant."""
     page = queries.access_page(request.user, pk)
-    return render(request, "tenants/access.html", {"page": page, "tabs": _tabs(page, "access")})
+    return render(request, "tenants/access.html", {"page": page, "tabs": tabs_of(request.user, page.tenant, "access")})
 
 
 @needs("view")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from itertools import count
 from typing import Any
 
@@ -15,6 +15,7 @@ from apps.access.models import Grant, Role, Scope, User
 from apps.access.services import system_actor
 from apps.accounts.models import Account, Region
 from apps.core.models import SavedView
+from apps.cost.models import Bill, Rate, Rule, RuleSet, Run, Statement, SubAccount
 from apps.fleet.models import Cell, Diagnostics, Instance, Placement
 from apps.operations.models import ApprovalRule, Operation, Schedule
 from apps.tenants.models import Contact, Domain, ExternalId, Plan, Subscription, Tenant
@@ -87,6 +88,27 @@ def _subscription() -> Subscription:
     )
 
 
+def _statement() -> Statement:
+    with factories.as_system():
+        bill = Bill.objects.create(name="b.csv", digest=_n("d"), received_by=factories.make_user())
+    return Statement(
+        bill=bill, provider="AWS", billing_account=_n("p"), currency="USD", period_start=date(2026, 1, 1),
+        period_end=date(2026, 2, 1), lines=1, billed=1, effective=1, listed=1,
+    )  # fmt: skip
+
+
+def _ruleset() -> RuleSet:
+    with factories.as_system():
+        return RuleSet.objects.create(version=next(numbers), state="retired")
+
+
+def _run() -> Run:
+    statement = _statement()
+    with factories.as_system():
+        statement.save()
+    return Run(statement=statement, ruleset=_ruleset())
+
+
 #: By model: how to make one, and which change shows in the trail.
 SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, Any]]] = {
     SavedView: (
@@ -126,6 +148,13 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         lambda: Placement(tenant=factories.make_tenant(), instance=factories.make_instance()),
         {"since": "2026-01-01T00:00:00Z"},
     ),
+    Bill: (lambda: Bill(name="b.csv", digest=_n("d"), received_by=factories.make_user()), {"state": "reading"}),
+    SubAccount: (lambda: SubAccount(provider="AWS", external_id=_n("s")), {"name": "Prod"}),
+    Statement: (_statement, {"is_current": False}),
+    RuleSet: (lambda: RuleSet(version=next(numbers), state="retired"), {"note": "why"}),
+    Rule: (lambda: Rule(ruleset=_ruleset(), position=1, kind="tag", tag="t"), {"tag": "u"}),
+    Run: (_run, {"is_current": False}),
+    Rate: (lambda: Rate(currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1), {"rate": 2}),
     Diagnostics: (
         lambda: Diagnostics(instance=factories.make_instance(), operation_id=next(numbers), parts={"a": "b"}),
         {"size": 5},

@@ -30,6 +30,10 @@ RAW_SQL = {
     "fleet/probing.py": "the prober's advisory lock",
     "fleet/providers/simulated.py": "the simulated world, which is exempt",
     "fleet/search.py": "reads only",
+    "cost/allocating.py": "COPY of daily facts, which are exempt; the run that made them is recorded",
+    "cost/queries/lines.py": "reads bill lines in DuckDB",
+    "cost/importing.py": "the books' advisory lock",
+    "cost/rulebook.py": "the books' advisory lock",
     "tenants/search.py": "reads only",
     "fleet/seeding.py": "COPY of a first fleet, with its audit entries by COPY beside it",
 }

@@ -35,6 +35,12 @@ NO_SCOPE = {
     "operations.approvalrule": "policy of the whole company",
     "fleet.simulatedinstance": "the simulated world, for who may fix everything",
     "fleet.simulatedeffect": "the simulated world, read by its provider alone",
+    "cost.bill": "a provider's bill spans accounts and tenants: for who sees all",
+    "cost.statement": "spans accounts and tenants: for who sees all",
+    "cost.run": "sums over a whole statement: for who sees all",
+    "cost.ruleset": "rules over everybody's cost: for who sees all",
+    "cost.rule": "rules over everybody's cost: for who sees all",
+    "cost.rate": "no one's: read by the service that converts",
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.models import Max
 from django.http import QueryDict
 from django.urls import reverse
@@ -16,6 +17,7 @@ from django.urls import reverse
 from apps.access.models import Grant
 from apps.audit.models import AuditEntry
 from apps.core.models import Event, SavedView
+from apps.cost.models import Bill, Rule, RuleSet
 from apps.operations import previews
 from apps.operations.models import Batch, Operation, Schedule
 from tests import factories
@@ -72,6 +74,24 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("operations:schedule", "POST"): "302 404 404 404 403 404 422",
     ("operations:switch_schedule", "POST"): "302 404 404 404 403 404 302",
     ("operations:delete_schedule", "POST"): "302 404 404 404 403 404 302",
+    ("cost:overview", "GET"): "302 403 403 403 403 403 200",
+    ("cost:breakdown", "GET"): "302 403 403 403 403 403 200",
+    ("cost:lines", "GET"): "302 403 403 403 403 403 200",
+    ("cost:tenant", "GET"): "302 403 403 403 403 403 200",
+    ("cost:unallocated", "GET"): "302 403 403 403 403 403 200",
+    ("cost:heavy", "GET"): "302 403 403 403 403 403 200",
+    ("cost:margins", "GET"): "302 403 403 403 403 403 200",
+    ("cost:lab", "GET"): "302 403 403 403 403 403 200",
+    ("cost:rules", "GET"): "302 403 403 403 403 403 200",
+    ("cost:add_rule", "POST"): "302 403 403 403 403 403 422",
+    ("cost:activate", "POST"): "302 403 403 403 403 403 422",
+    ("cost:remove_rule", "POST"): "302 403 403 403 403 403 302",
+    ("cost:discard_draft", "POST"): "302 403 403 403 403 403 302",
+    ("cost:bills", "GET"): "302 403 403 403 403 403 200",
+    ("cost:upload", "GET"): "302 403 403 403 403 403 200",
+    ("cost:upload", "POST"): "302 403 403 403 403 403 422",
+    ("cost:bill", "GET"): "302 403 403 403 403 403 200",
+    ("cost:retry", "POST"): "302 403 403 403 403 403 302",
     ("access:people", "GET"): "302 403 403 403 403 403 200",
     ("access:person", "GET"): "302 403 403 403 403 403 200",
     ("access:give", "POST"): "302 403 403 403 403 403 422",
@@ -88,6 +108,12 @@ LISTS = (
     "tenants:list",
     "accounts:list",
     "operations:list",
+    "cost:breakdown",
+    "cost:unallocated",
+    "cost:heavy",
+    "cost:margins",
+    "cost:lab",
+    "cost:bills",
     "access:people",
     "audit:list",
 )
@@ -122,6 +148,9 @@ def state_of_the_world() -> list[Any]:
         list(Grant.objects.order_by("pk").values_list("pk", "until")),
         list(SavedView.objects.order_by("pk").values_list("pk", flat=True)),
         Batch.objects.count(),
+        list(Bill.objects.order_by("pk").values_list("pk", "state")),
+        list(RuleSet.objects.order_by("pk").values_list("pk", "state")),
+        list(Rule.objects.order_by("pk").values_list("pk", "position")),
     ]
 
 
@@ -240,6 +269,12 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "operations:schedule": (schedule, admins),
         "operations:switch_schedule": ({"on": "0"}, admins),
         "operations:delete_schedule": ({}, admins),
+        "cost:add_rule": ({"kind": "overhead"}, admins),
+        "cost:remove_rule": ({}, admins),
+        "cost:discard_draft": ({}, admins),
+        "cost:activate": ({"note": "by tag"}, admins),
+        "cost:upload": ({"delivery": SimpleUploadedFile("bill.csv", b"a,b\n1,2\n")}, admins),
+        "cost:retry": ({}, admins),
         "access:give": (grant, admins),
         "access:take": (reason, admins),
     }

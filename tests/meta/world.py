@@ -11,6 +11,7 @@ from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
+from apps.cost.models import Bill, Rule, RuleSet
 from apps.fleet.models import Diagnostics
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
@@ -69,6 +70,11 @@ class World:
             self.diagnostics = Diagnostics.objects.create(
                 instance=self.instance, operation_id=self.operation.pk, parts={"logs": "line"}, size=4
             )
+            self.bill = Bill.objects.create(
+                name="bill.csv", digest="0" * 64, state="refused", received_by=self.root
+            )
+            ruleset = RuleSet.objects.create(version=2)
+            self.rule = Rule.objects.create(ruleset=ruleset, position=1, kind="tag", tag="tenant")
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
         self.grant = Grant.objects.filter(user=self.people["viewer_in"]).get()
         self.audit_entry = AuditEntry.objects.latest("pk")
@@ -99,6 +105,9 @@ class World:
             "operations": {"pk": self.operation.pk},
             "access:take": {"pk": self.grant.pk},
             "access": {"pk": self.people["viewer_in"].pk},
+            "cost:tenant": {"pk": self.tenant.pk},
+            "cost:remove_rule": {"pk": self.rule.pk},
+            "cost": {"pk": self.bill.pk},
             "audit": {"pk": self.audit_entry.pk},
             "fleet": {"pk": self.instance.pk},
         }

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.fleet.benches import engine, idle, pages
+from apps.fleet.benches import engine, idle, pages, registry
 from apps.fleet.benches.figures import Figure
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -27,14 +27,16 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--only", default="", help=f"one of {', '.join(BENCHES)}")
+        parser.add_argument("--only", default="", help=f"one of {', '.join([*BENCHES, *registry.more])}")
 
     def handle(self, *args: Any, **options: Any) -> None:
         only = options["only"]
-        if only and only not in BENCHES:
-            raise CommandError(f"There is no bench “{only}”; there are {', '.join(BENCHES)}.")
+        benches = BENCHES | {name: load() for name, load in registry.more.items() if only in ("", name)}
+        if only and only not in benches:
+            names = ", ".join([*BENCHES, *registry.more])
+            raise CommandError(f"There is no bench “{only}”; there are {names}.")
         figures = []
-        for name, bench in BENCHES.items():
+        for name, bench in benches.items():
             if only in ("", name):
                 for figure in bench():
                     self.stdout.write(figure.line())

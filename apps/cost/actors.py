@@ -1,0 +1,29 @@
+"""The money's actors: each message is a hint, the bill's row and the statements' runs are the truth."""
+
+import dramatiq
+
+from . import importing, rulebook, usage
+
+
+@dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
+def read_bill(bill_id: int) -> None:
+    """Read one bill that waits."""
+    importing.read_bill(bill_id)
+
+
+@dramatiq.actor(max_retries=0, time_limit=3_600_000, max_age=60_000, queue_name="bills")
+def read_open_bills() -> None:
+    """Read what waits, and what a killed worker left."""
+    importing.read_open_bills()
+
+
+@dramatiq.actor(max_retries=0, time_limit=3_600_000, max_age=60_000, queue_name="bills")
+def allocate_stale() -> None:
+    """Allocate again what counts by former rules."""
+    rulebook.allocate_stale()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="bills")
+def count_usage() -> None:
+    """Count what tenants used today and yesterday."""
+    usage.count_usage()

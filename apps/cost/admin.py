@@ -1,0 +1,78 @@
+"""Data fixes of what people decide about money. What is computed from bills is read only."""
+
+from django.contrib import admin
+
+from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
+
+from .models import Bill, DailyCost, Rate, Rule, RuleSet, Run, Statement, SubAccount, Usage
+
+
+class CompanyWide:
+    """Money that spans accounts: for who fixes data on everything."""
+
+    on_everything = True
+
+
+@admin.register(Bill)
+class BillAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("name", "state", "lines", "received_by", "created_at", "finished_at")
+    list_filter = ("state",)
+    search_fields = ("name", "digest")
+
+
+@admin.register(Statement)
+class StatementAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("provider", "billing_account", "period_start", "currency", "billed", "is_current")
+    list_filter = ("is_current", "provider")
+    search_fields = ("billing_account", "billing_account_name")
+
+
+@admin.register(Run)
+class RunAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("id", "statement", "ruleset", "is_current", "allocated", "overhead", "unallocated")
+    list_filter = ("is_current",)
+    list_select_related = ("statement", "ruleset")
+
+
+@admin.register(DailyCost)
+class DailyCostAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("day", "tenant", "account", "service", "currency", "billed")
+    list_select_related = ("tenant", "account")
+    raw_id_fields = ("run", "tenant", "account", "sub_account", "rule")
+
+
+@admin.register(SubAccount)
+class SubAccountAdmin(FixAdmin):
+    """Whose a sub-account is decides who sees its cost: only who may fix everything places one."""
+
+    write_on_everything = True
+    list_display = ("name", "external_id", "provider", "account", "tenant")
+    list_filter = ("provider",)
+    list_select_related = ("account", "tenant")
+    search_fields = ("name", "external_id")
+    autocomplete_fields = ("account", "tenant")
+
+
+@admin.register(RuleSet)
+class RuleSetAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("version", "state", "note", "activated_at")
+
+
+@admin.register(Rule)
+class RuleAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("ruleset", "position", "kind", "service", "tag", "tenant", "driver")
+    list_select_related = ("ruleset", "tenant")
+
+
+@admin.register(Usage)
+class UsageAdmin(CompanyWide, FixAdmin):
+    list_display = ("day", "driver", "tenant", "amount")
+    list_filter = ("driver",)
+    list_select_related = ("tenant",)
+    autocomplete_fields = ("tenant",)
+
+
+@admin.register(Rate)
+class RateAdmin(CompanyWide, FixAdmin):
+    list_display = ("day", "currency", "into", "rate")
+    list_filter = ("currency", "into")

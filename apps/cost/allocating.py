@@ -1,0 +1,209 @@
+"""Giving each line to tenants: groups, rules, shared pools, daily facts. Nothing is lost, and a check says so."""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from django.db import connection
+
+from apps.tenants.choices import TenantState
+from apps.tenants.models import Tenant
+
+from . import classifying, focus, sharing, store
+from .choices import SHARING, RuleKind
+from .duck import bills_dir, literal
+from .models import Bill, Rule, RuleSet, Run, Statement, Usage
+from .sharing import MEASURES
+
+#: Who shares in what is shared evenly.
+SHARING_STATES = (TenantState.ACTIVE, TenantState.TRIAL)
+FACT_COLUMNS = (
+    "run_id", "day", "tenant_id", "account_id", "sub_account_id", "service", "rule_id", "currency", *MEASURES, "lines",
+)  # fmt: skip
+
+
+class Unbalanced(RuntimeError):
+    """Allocated, overhead and unallocated do not add up to what was billed; nothing is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What one statement came to."""
+
+    facts: int
+    allocated: Decimal
+    overhead: Decimal
+    unallocated: Decimal
+
+
+def open_lines(duck: duckdb.DuckDBPyConnection, bill: Bill) -> str:
+    """Make the view `lines` over an imported bill's files; gives the type of its tags."""
+    files = []
+    for one in bill.files:
+        path, columns = store.as_parquet(duck, store.folder_of(bill.digest) / one["stored"])
+        files.append((str(path), focus.sources(columns)))
+    query, tags = focus.union(files)
+    duck.execute(f"CREATE OR REPLACE VIEW lines AS {query}")
+    return tags
+
+
+def allocate_lines(
+    duck: duckdb.DuckDBPyConnection,
+    statements: Sequence[Statement],
+    tags_type: str,
+    ruleset: RuleSet | None = None,
+) -> list[Run]:
+    """Allocate the statements' lines (the view `lines`) by the active rules, and make that what counts.
+
+    In the caller's transaction. Former runs stay, marked as not current. Raises Unbalanced.
+    """
+    ruleset = ruleset or active_rules()
+    Run.objects.filter(statement__in=statements, is_current=True).update(is_current=False)
+    runs = [Run.objects.create(statement=statement, ruleset=ruleset) for statement in statements]
+    totals = make_facts(duck, [(run.pk, run.statement) for run in runs], list(ruleset.rules.all()), tags_type)
+    _copy(duck)
+    for run in runs:
+        of_run = totals[run.pk]
+        run.facts, run.allocated = of_run.facts, of_run.allocated
+        run.overhead, run.unallocated = of_run.overhead, of_run.unallocated
+        run.save()
+    return runs
+
+
+def active_rules() -> RuleSet:
+    """The version that counts; an empty first one where there is none yet."""
+    found = RuleSet.objects.filter(state="active").first()
+    return found or RuleSet.objects.create(version=1, state="active", note="no rules yet")
+
+
+def active_rules_now() -> list[Rule]:
+    """The rules that count, in order; none where none were ever activated. Writes nothing."""
+    return list(Rule.objects.filter(ruleset__state="active").select_related("tenant"))
+
+
+def make_facts(
+    duck: duckdb.DuckDBPyConnection,
+    numbered: Sequence[tuple[int, Statement]],
+    rules: Sequence[Rule],
+    tags_type: str,
+) -> dict[int, Totals]:
+    """Make the table `facts` from the view `lines` for statements with the numbers they get; gives their totals.
+
+    Reads PostgreSQL, writes nothing there. Raises Unbalanced.
+    """
+    classifying.fill_lookups(duck)
+    classifying.fill(
+        duck, "statement_lookup",
+        "provider VARCHAR, billing_account VARCHAR, currency VARCHAR, period DATE, run BIGINT",
+        [(s.provider, s.billing_account, s.currency, s.period_start, number) for number, s in numbered],
+    )  # fmt: skip
+    found = classifying.classes(rules, tags_type)
+    sums = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
+    duck.execute(
+        "CREATE OR REPLACE TABLE groups AS SELECT provider, billing_account, currency, CAST(period_start AS DATE) AS period, "
+        f"day, sub_account, service{found.extra}, {sums}, count(*) AS lines FROM lines GROUP BY ALL"
+    )
+    duck.execute(
+        f"CREATE OR REPLACE TABLE taken AS SELECT g.*, l.run, s.id AS sub, s.account, {found.rule} AS rule, "
+        f"{found.tenant} AS tenant FROM groups g "
+        "JOIN statement_lookup l ON l.provider = g.provider AND l.billing_account = g.billing_account "
+        "AND l.currency = g.currency AND l.period = g.period "
+        "LEFT JOIN sub_lookup s ON s.provider = g.provider AND s.sub_account = g.sub_account "
+        f"{found.joins}"
+    )
+    _sum_up(duck, rules)
+    return _balanced(duck, numbered, rules)
+
+
+def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
+    """From taken groups to facts: pools shared out, all else added up."""
+    pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
+    sums = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
+    duck.execute(
+        f"CREATE OR REPLACE TABLE pools AS SELECT row_number() OVER () AS pool, * FROM (SELECT run, rule, day, account, sub, "
+        f"service, currency, {sums}, sum(lines) AS lines FROM taken WHERE rule IN ({pooled}) GROUP BY ALL)"
+    )
+    days = [row[0] for row in duck.execute("SELECT DISTINCT day FROM pools").fetchall()]
+    classifying.fill(
+        duck,
+        "weights",
+        "rule BIGINT, day DATE, tenant BIGINT, key VARCHAR, weight BIGINT",
+        _weights(rules, days),
+    )
+    shares = sharing.shares_sql("pools", "weights")
+    columns = "run, day, tenant, account, sub, service, rule, currency"
+    duck.execute(
+        f"CREATE OR REPLACE TABLE facts AS SELECT {columns}, {sums}, sum(lines) AS lines FROM taken "
+        f"WHERE rule IS NULL OR rule NOT IN ({pooled}) GROUP BY ALL "
+        f"UNION ALL SELECT p.run, p.day, s.tenant, p.account, p.sub, p.service, p.rule, p.currency, "
+        f"{', '.join(f's.{one}' for one in MEASURES)}, p.lines FROM ({shares}) s JOIN pools p ON p.pool = s.pool "
+        # Nobody to share with: it stays unallocated, and is shown as that.
+        "UNION ALL SELECT run, day, NULL, account, sub, service, NULL, currency, billed, effective, listed, lines FROM pools p "
+        "WHERE NOT EXISTS (SELECT 1 FROM weights w WHERE w.rule = p.rule AND w.day = p.day)"
+    )
+
+
+def _weights(rules: Sequence[Rule], days: Sequence[date]) -> Iterable[tuple[int, date, int, str, int]]:
+    """Who shares in which rule's pools on which day, and with which weight."""
+    sharing_rules = [rule for rule in rules if rule.kind in SHARING]
+    if not sharing_rules or not days:
+        return
+    tenants = dict(Tenant.objects.order_by("key").values_list("key", "pk"))
+    even = list(Tenant.objects.filter(state__in=SHARING_STATES).order_by("key").values_list("key", flat=True))
+    for rule in sharing_rules:
+        by_day = _usage(rule.driver, days) if rule.kind == RuleKind.USAGE else {}
+        for day in days:
+            weights: dict[str, int] = {
+                RuleKind.EVENLY: dict.fromkeys(even, 1),
+                RuleKind.SHARES: {key: weight for key, weight in rule.shares.items() if key in tenants},
+            }.get(RuleKind(rule.kind), by_day.get(day, {}))
+            yield from ((rule.pk, day, tenants[key], key, weight) for key, weight in weights.items())
+
+
+def _usage(driver: str, days: Sequence[date]) -> dict[date, dict[str, int]]:
+    found: dict[date, dict[str, Decimal]] = {}
+    rows = Usage.objects.filter(driver=driver, day__in=days).order_by("tenant__key")
+    for day, key, amount in rows.values_list("day", "tenant__key", "amount"):
+        found.setdefault(day, {})[key] = amount
+    return {day: sharing.scaled(amounts) for day, amounts in found.items()}
+
+
+def _balanced(
+    duck: duckdb.DuckDBPyConnection, numbered: Sequence[tuple[int, Statement]], rules: Sequence[Rule]
+) -> dict[int, Totals]:
+    """Totals by statement, each measure of each compared with the statement itself."""
+    cursor = duck.execute(
+        "SELECT run, count(*), sum(billed), sum(effective), sum(listed), "
+        "coalesce(sum(billed) FILTER (tenant IS NOT NULL), 0), "
+        "coalesce(sum(billed) FILTER (tenant IS NULL AND rule IS NOT NULL), 0), "
+        "coalesce(sum(billed) FILTER (tenant IS NULL AND rule IS NULL), 0) FROM facts GROUP BY run"
+    )
+    rows = {row[0]: row[1:] for row in cursor.fetchall()}
+    totals = {}
+    for number, statement in numbered:
+        count, billed, effective, listed, allocated, overhead, unallocated = rows[number]
+        if (billed, effective, listed) != (statement.billed, statement.effective, statement.listed):
+            raise Unbalanced(f"{statement}: {billed} came of {statement.billed} billed; nothing was written.")
+        totals[number] = Totals(count, allocated, overhead, unallocated)
+    return totals
+
+
+def _copy(duck: duckdb.DuckDBPyConnection) -> None:
+    """The table `facts` into PostgreSQL, as a CSV that neither side holds in memory."""
+    with tempfile.TemporaryDirectory(prefix="facts-", dir=bills_dir()) as folder:
+        path = Path(folder) / "facts.csv"
+        duck.execute(
+            "COPY (SELECT run, day, tenant, account, sub, service, rule, currency, billed, effective, listed, lines "
+            f"FROM facts) TO {literal(path)} (FORMAT csv, HEADER false)"
+        )
+        statement = f"COPY cost_dailycost ({', '.join(FACT_COLUMNS)}) FROM STDIN (FORMAT csv)"
+        with connection.cursor() as cursor, path.open("rb") as stream:
+            driver: Any = cursor.cursor
+            with driver.copy(statement) as copy:
+                while block := stream.read(store.BLOCK):
+                    copy.write(block)

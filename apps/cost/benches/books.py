@@ -1,0 +1,114 @@
+"""Ten million bill lines of five thousand tenants: imported, checked, allocated; and what DuckDB alone takes to group them."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from django.db import connection
+
+from apps.access.services import system_actor
+from apps.core.context import acting
+from apps.fleet.benches.figures import Figure
+from apps.tenants.models import Tenant
+
+from .. import importing, rulebook
+from ..duck import connected, literal
+from ..models import DailyCost, Run
+
+LINES, TENANTS = int(os.environ.get("DAYTWO_BENCH_LINES", "10000000")), 5_000
+GIB = 1024**3
+
+
+def books() -> Iterator[Figure]:
+    """One bill of a month as a provider delivers it in Parquet, two rules: a tag names the tenant, support is shared evenly."""
+    actor = system_actor("command")
+    _tenants()
+    with acting(actor, reason="bench", via="command"):
+        rulebook.discard_draft(actor=actor)
+        rulebook.add_rule(actor=actor, kind="tag", tag="tenant")
+        ruleset = rulebook.add_rule(actor=actor, kind="evenly", service="Support").ruleset
+        rulebook.activate(ruleset, actor=actor, note="bench")
+    with tempfile.TemporaryDirectory(prefix="daytwo-bill-") as folder:
+        path = Path(folder) / "bill.parquet"
+        _generate(path)
+        bare = min(_bare(path) for _ in range(2))
+        with _Peak() as peak:
+            began = time.perf_counter()
+            bill, _ = importing.receive_paths([path], actor=actor)
+            received = time.perf_counter()
+            importing.read_bill(bill.pk)
+            took = time.perf_counter() - began
+    bill.refresh_from_db()
+    if bill.state != "imported" or bill.lines != LINES:
+        raise RuntimeError(f"the bill was not imported: {bill.report}")
+    facts = sum(Run.objects.filter(statement__bill=bill).values_list("facts", flat=True))
+    if DailyCost.objects.filter(run__statement__bill=bill).count() != facts:
+        raise RuntimeError("facts are missing")
+    yield Figure(f"bill of {LINES:,} lines, imported, checked, allocated", took, "s", at_most=60)
+    yield Figure("of these, taken in (copied and digested)", received - began, "s")
+    yield Figure("facts written", facts, "rows")
+    yield Figure("memory at its peak", peak.most / GIB, "GiB", at_most=4)
+    yield Figure("bare DuckDB, grouped by tenant and day", bare, "s")
+    yield Figure("bill against bare DuckDB", took / bare, "times", at_most=3)
+
+
+def _tenants() -> None:
+    lacking = TENANTS - Tenant.objects.filter(key__startswith="bench-").count()
+    if lacking > 0:
+        with acting(system_actor("command"), reason="bench", via="command"):
+            Tenant.objects.bulk_create(
+                [Tenant(key=f"bench-{n}", name=f"Bench {n}") for n in range(TENANTS - lacking, TENANTS)]
+            )
+
+
+def _generate(path: Path) -> None:
+    """Lines of thirty days, six services, four sub-accounts; a tenant is in one sub-account and uses all services."""
+    with connected() as duck:
+        duck.execute(
+            "COPY (SELECT CAST((hash(i) % 1000000) / 1e8 AS DECIMAL(20,10)) AS BilledCost, BilledCost AS EffectiveCost, "
+            "BilledCost AS ListCost, 'payer' AS BillingAccountId, 'Payer' AS BillingAccountName, 'USD' AS BillingCurrency, "
+            "TIMESTAMP '2026-09-01' AS BillingPeriodStart, TIMESTAMP '2026-10-01' AS BillingPeriodEnd, 'Usage' AS ChargeCategory, "
+            "TIMESTAMP '2026-09-01' + to_hours(CAST(hash(100000000000 + i) % 720 AS INTEGER)) AS ChargePeriodStart, "
+            "ChargePeriodStart + INTERVAL 1 HOUR AS ChargePeriodEnd, 'AWS' AS ProviderName, "
+            "'sub-' || (hash(200000000000 + i) % 5000 % 4) AS SubAccountId, "
+            "['EC2', 'S3', 'RDS', 'Lambda', 'ELB', 'Support'][1 + CAST(hash(300000000000 + i) % 6 AS INTEGER)] AS ServiceName, "
+            "'i-' || (hash(400000000000 + i) % 100000) AS ResourceId, CAST(1 AS DECIMAL(20,10)) AS ConsumedQuantity, "
+            '\'{"env": "prod", "tenant": "bench-\' || (hash(200000000000 + i) % 5000) || \'"}\' AS Tags '
+            f"FROM range({LINES}) t(i)) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)"
+        )
+
+
+def _bare(path: Path) -> float:
+    """Seconds that DuckDB takes to sum the same file by tenant and day."""
+    with connected() as duck:
+        began = time.perf_counter()
+        duck.execute(
+            "SELECT json_extract_string(Tags, '$.tenant') AS tenant, CAST(ChargePeriodStart AS DATE) AS day, sum(BilledCost) "
+            f"FROM read_parquet({literal(path)}) GROUP BY ALL"
+        ).fetchall()
+        return time.perf_counter() - began
+
+
+class _Peak:
+    """The most memory that this process and its PostgreSQL session held, looked at ten times a second."""
+
+    def __enter__(self) -> "_Peak":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            self.watched = [psutil.Process(), psutil.Process(cursor.fetchone()[0])]
+        self.most, self.over = 0, threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self.over.wait(0.1):
+            self.most = max(self.most, sum(process.memory_full_info().uss for process in self.watched))
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.thread.join()

@@ -1,0 +1,211 @@
+"""The FOCUS cost and usage format: which columns we read, under which names they come, and as which types.
+
+Source: FinOps Open Cost and Usage Specification 1.0 to 1.2 (focus.finops.org). Exports of AWS CUR 2 and of
+OpenCost's allocation API are read by the same map, under their own columns' names.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import duckdb
+
+from .duck import literal, name
+
+MONEY = "DECIMAL(38,18)"
+
+
+class Type(StrEnum):
+    MONEY = "money"
+    TIME = "time"
+    TEXT = "text"
+    TAGS = "tags"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as the portal reads it: our name, the names it comes under (the first found counts), its type."""
+
+    name: str
+    sources: tuple[str, ...]
+    type: Type = Type.TEXT
+    required: bool = False
+    filled: bool = False
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("billed", ("BilledCost", "line_item_unblended_cost"), Type.MONEY, True, True),
+    Column("effective", ("EffectiveCost", "line_item_net_unblended_cost"), Type.MONEY, True, True),
+    Column("listed", ("ListCost", "pricing_public_on_demand_cost"), Type.MONEY, True, True),
+    Column(
+        "provider",
+        ("ProviderName", "ServiceProviderName", "InvoiceIssuerName", "bill_invoicing_entity"),
+        required=True,
+        filled=True,
+    ),
+    Column("billing_account", ("BillingAccountId", "bill_payer_account_id"), required=True, filled=True),
+    Column("billing_account_name", ("BillingAccountName", "bill_payer_account_name")),
+    Column("currency", ("BillingCurrency", "line_item_currency_code"), required=True, filled=True),
+    Column("period_start", ("BillingPeriodStart", "bill_billing_period_start_date"), Type.TIME, True, True),
+    Column("period_end", ("BillingPeriodEnd", "bill_billing_period_end_date"), Type.TIME, True, True),
+    Column("started", ("ChargePeriodStart", "line_item_usage_start_date"), Type.TIME, True, True),
+    Column("ended", ("ChargePeriodEnd", "line_item_usage_end_date"), Type.TIME, True, True),
+    Column("category", ("ChargeCategory", "line_item_line_item_type"), required=True, filled=True),
+    Column(
+        "service",
+        ("ServiceName", "product_servicename", "line_item_product_code"),
+        required=True,
+        filled=True,
+    ),
+    Column("charge_class", ("ChargeClass",)),
+    Column("description", ("ChargeDescription", "line_item_line_item_description")),
+    Column("sub_account", ("SubAccountId", "line_item_usage_account_id")),
+    Column("sub_account_name", ("SubAccountName", "line_item_usage_account_name")),
+    Column("resource", ("ResourceId", "line_item_resource_id")),
+    Column("resource_name", ("ResourceName",)),
+    Column("region", ("RegionId", "product_region_code")),
+    Column("quantity", ("ConsumedQuantity", "line_item_usage_amount"), Type.MONEY),
+    Column("unit", ("ConsumedUnit", "pricing_unit")),
+    Column("priced_quantity", ("PricingQuantity",), Type.MONEY),
+    Column("tags", ("Tags", "resource_tags"), Type.TAGS),
+)
+BY_NAME = {column.name: column for column in COLUMNS}
+#: FOCUS's values of ChargeCategory; CUR's line item types are put among them.
+CATEGORIES = ("Usage", "Purchase", "Tax", "Credit", "Adjustment")
+CUR_CATEGORIES = {
+    "DiscountedUsage": "Usage", "SavingsPlanCoveredUsage": "Usage", "RIFee": "Purchase", "Fee": "Purchase",
+    "SavingsPlanRecurringFee": "Purchase", "SavingsPlanUpfrontFee": "Purchase", "Refund": "Credit",
+    "BundledDiscount": "Credit", "EdpDiscount": "Credit", "PrivateRateDiscount": "Credit", "SavingsPlanNegation": "Credit",
+}  # fmt: skip
+NUMBERS = (
+    "DECIMAL",
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One of our columns in one file: the file's own column and its DuckDB type; none where the file lacks it."""
+
+    column: Column
+    found: str | None
+    type: str = ""
+
+    @property
+    def raw(self) -> str:
+        """The value as it stands in the file; the word NULL, as some exports write it, is nothing."""
+        if self.found is None:
+            return "NULL"
+        return (
+            f"nullif(nullif({name(self.found)}, 'NULL'), '')" if self.type == "VARCHAR" else name(self.found)
+        )
+
+    @property
+    def is_text(self) -> bool:
+        return self.type == "VARCHAR"
+
+    @property
+    def is_float(self) -> bool:
+        return self.type in ("DOUBLE", "FLOAT")
+
+    def fits(self) -> bool:
+        """Whether a column of this type can be read as what it should be at all."""
+        if self.found is None or self.is_text or self.column.type == Type.TEXT:
+            return True
+        if self.column.type == Type.MONEY:
+            return self.is_float or self.type.startswith(NUMBERS)
+        if self.column.type == Type.TIME:
+            return self.type.startswith(("TIMESTAMP", "DATE"))
+        return self.type == "JSON" or self.type.startswith("MAP(VARCHAR, VARCHAR")
+
+    @property
+    def value(self) -> str:
+        """The value as its type, NULL where it cannot be. A float is taken by its shortest decimal writing."""
+        raw = self.raw
+        if self.found is None:
+            return {
+                Type.MONEY: f"NULL::{MONEY}", Type.TIME: "NULL::TIMESTAMP"
+            }.get(self.column.type, "NULL::VARCHAR")  # fmt: skip
+        if self.column.type == Type.MONEY:
+            shown = f"CAST({raw} AS VARCHAR)" if self.is_float else raw
+            return f"TRY_CAST({shown} AS {MONEY})"
+        if self.column.type == Type.TIME:
+            if self.is_text:
+                return f"CAST(TRY_CAST({raw} AS TIMESTAMPTZ) AS TIMESTAMP)"
+            return f"CAST({raw} AS TIMESTAMP)"
+        if self.column.type == Type.TAGS:
+            return raw
+        return raw if self.is_text else f"CAST({raw} AS VARCHAR)"
+
+
+def sources(columns: dict[str, str]) -> list[Source]:
+    """Our columns in a file that has `columns` (name to type)."""
+    made = []
+    for column in COLUMNS:
+        found = next((one for one in column.sources if one in columns), None)
+        made.append(Source(column, found, columns.get(found or "", "")))
+    return made
+
+
+def describe(connection: duckdb.DuckDBPyConnection, path: str) -> dict[str, str]:
+    """Names and types of a Parquet file's columns."""
+    rows = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({literal(path)})").fetchall()
+    return {str(row[0]): str(row[1]) for row in rows}
+
+
+def select(path: str, number: int, found: list[Source], *, extra: str = "") -> str:
+    """The lines of one file in our columns, with the file's number and the row's (the first below the header is 2)."""
+    values = {source.column.name: source.value for source in found}
+    values["sub_account"] = f"coalesce({values['sub_account']}, {values['billing_account']})"
+    values["category"] = _category(values["category"])
+    made = ", ".join(f"{value} AS {column}" for column, value in values.items())
+    return (
+        f"SELECT {number} AS file, file_row_number + 2 AS line, CAST({values['started']} AS DATE) AS day, {made}{extra} "
+        f"FROM read_parquet({literal(path)}, file_row_number = true)"
+    )
+
+
+def _category(value: str) -> str:
+    cases = " ".join(f"WHEN {literal(cur)} THEN {literal(ours)}" for cur, ours in CUR_CATEGORIES.items())
+    return f"CASE {value} {cases} ELSE {value} END"
+
+
+def tag_sql(key: str, tags_type: str) -> str:
+    """The value of a tag, in lower case and without blanks around it, as tenants' keys are written."""
+    if tags_type.startswith("MAP"):
+        return f"lower(trim(map_extract_value(tags, {literal(key)})))"
+    path = literal(f'$."{key}"')
+    return f"CASE WHEN json_valid(tags) THEN lower(trim(json_extract_string(tags, {path}))) END"
+
+
+def union(files: list[tuple[str, list[Source]]]) -> tuple[str, str]:
+    """All files' lines as one query, and the type of its tags (`MAP…` only where every file has a map)."""
+    types = {next(s.type for s in found if s.column.type == Type.TAGS) for _, found in files}
+    is_map = len(types) == 1 and next(iter(types)).startswith("MAP")
+    parts = []
+    for number, (path, found) in enumerate(files):
+        if not is_map:
+            found = [_as_json(source) for source in found]
+        parts.append(select(path, number, found))
+    return " UNION ALL ".join(parts), "MAP" if is_map else "VARCHAR"
+
+
+class _JsonTags(Source):
+    """A map of tags beside files that have them as text."""
+
+    @property
+    def value(self) -> str:
+        return f"CAST(to_json({self.raw}) AS VARCHAR)"
+
+
+def _as_json(source: Source) -> Source:
+    if source.column.type == Type.TAGS and source.type.startswith(("MAP", "JSON")):
+        return _JsonTags(source.column, source.found, source.type)
+    return source

@@ -1,0 +1,160 @@
+"""What people send: files, rules, the question a page is asked."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from apps.tenants.models import Plan, Tenant
+
+from .models import Rule
+from .queries.figures import DIMENSIONS, MEASURES
+
+
+class ManyFiles(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class FilesField(forms.FileField):
+    """Several files at once."""
+
+    widget = ManyFiles
+
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        single = super().clean
+        files = data if isinstance(data, list | tuple) else [data]
+        return [single(one, initial) for one in files] or [single(None, initial)]
+
+
+class UploadForm(forms.Form):
+    """One delivery: a file, or all parts of one export."""
+
+    delivery = FilesField(
+        label="Files",
+        help_text="FOCUS 1.0 or later, as .csv, .csv.gz or .parquet. Several parts of one export go together.",
+    )
+
+
+class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A rule of the draft."""
+
+    place = forms.IntegerField(
+        min_value=1, max_value=999, required=False, label="Place", help_text="1 is asked first; empty: last."
+    )
+    tenant = forms.ModelChoiceField(
+        Tenant.objects.all(),
+        required=False,
+        to_field_name="key",
+        widget=forms.TextInput,
+        help_text="Its key, for “all to one tenant”.",
+    )
+    shares = forms.CharField(
+        required=False, label="Fixed shares", help_text="Tenant key and whole number, as acme: 3, globex: 1"
+    )
+
+    class Meta:
+        model = Rule
+        fields = ("kind", "tag", "service", "sub_account", "category", "driver", "tenant", "shares")
+
+    def clean_shares(self) -> dict[str, int]:
+        """Raises ValidationError where a part is no `key: number`."""
+        text = self.cleaned_data["shares"].strip()
+        if not text:
+            return {}
+        if text.startswith("{"):
+            try:
+                made = json.loads(text)
+            except ValueError as error:
+                raise forms.ValidationError("Write it as acme: 3, globex: 1") from error
+            return made if isinstance(made, dict) else {}
+        shares = {}
+        for part in text.split(","):
+            key, _, weight = part.partition(":")
+            if not weight.strip().isdigit():
+                raise forms.ValidationError(
+                    f"“{part.strip()[:60]}” is no key with a whole number, as acme: 3"
+                )
+            shares[key.strip()] = int(weight)
+        return shares
+
+
+class ActivateForm(forms.Form):
+    """Why the draft becomes what counts."""
+
+    note = forms.CharField(label="What changes, and why", min_length=3, max_length=300)
+
+
+class Question(forms.Form):
+    """What a page of sums is asked: month, currency, dimensions, narrowings. A bad value counts as none."""
+
+    month = forms.DateField(required=False, input_formats=["%Y-%m"])
+    currency = forms.RegexField(r"^[A-Z]{3}$", required=False)
+    by = forms.ChoiceField(choices=[(name, name) for name in DIMENSIONS], required=False)
+    then = forms.ChoiceField(choices=[("", ""), *((name, name) for name in DIMENSIONS)], required=False)
+    measure = forms.ChoiceField(choices=[(name, name) for name in MEASURES], required=False)
+    tenant = forms.RegexField(r"^(none|\d{1,18})$", required=False)
+    account = forms.RegexField(r"^(none|\d{1,18})$", required=False)
+    rule = forms.RegexField(r"^(none|\d{1,18})$", required=False)
+    sub_account = forms.RegexField(r"^\d{1,18}$", required=False)
+    service = forms.CharField(max_length=120, required=False)
+    day = forms.DateField(required=False)
+
+    def asked(self) -> dict[str, Any]:
+        """The values that are there and good."""
+        self.is_valid()
+        return {name: value for name, value in self.cleaned_data.items() if value not in (None, "")}
+
+
+def where_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """A question's narrowings as conditions on facts."""
+    where: dict[str, Any] = {}
+    for name in ("tenant", "account", "rule", "sub_account"):
+        if name in asked:
+            none = asked[name] == "none"
+            where[f"{name}_id__isnull" if none else f"{name}_id"] = True if none else int(asked[name])
+    for name in ("service", "day", "currency"):
+        if name in asked:
+            where[name] = asked[name]
+    return where
+
+
+class LabForm(forms.Form):
+    """Other monthly prices, by plan, and a discount on all of them."""
+
+    discount = forms.DecimalField(
+        label="Discount on all, %",
+        required=False,
+        min_value=-100,
+        max_value=100,
+        max_digits=5,
+        decimal_places=2,
+    )
+
+    def __init__(self, data: Any, plans: list[Plan]) -> None:
+        super().__init__(data or None)
+        self.plans = plans
+        for plan in plans:
+            self.fields[f"price_{plan.pk}"] = forms.DecimalField(
+                label=f"{plan.name}, {plan.currency} a month", required=False, min_value=0, max_digits=14, decimal_places=2,
+                widget=forms.NumberInput(attrs={"placeholder": f"{plan.monthly_price}"}),
+            )  # fmt: skip
+
+    def prices(self) -> dict[int, Decimal]:
+        """The prices to try, by plan; none where nothing was asked or a value is bad."""
+        if not self.is_bound or not self.is_valid():
+            return {}
+        factor = 1 - (self.cleaned_data["discount"] or Decimal(0)) / 100
+        tried = {}
+        for plan in self.plans:
+            price = self.cleaned_data[f"price_{plan.pk}"]
+            if price is not None or factor != 1:
+                tried[plan.pk] = (plan.monthly_price if price is None else price) * factor
+        return tried
+
+
+def default_month(known: list[date], asked: dict[str, Any]) -> date | None:
+    """The month asked for where there are bills of it, else the newest."""
+    wanted: date | None = asked.get("month")
+    return wanted if wanted in known else (known[0] if known else None)

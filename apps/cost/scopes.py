@@ -1,0 +1,20 @@
+"""Whose money is whose: a cost lies with its tenant and with its account; what spans several is for who sees all."""
+
+from django.db.models import Q
+
+from apps.access import scoping
+from apps.access.scoping import Scopes
+
+from .models import DailyCost, SubAccount, Usage
+
+
+def costs_within(scopes: Scopes) -> Q:
+    """By account and by tenant. A cell is no part of a bill, so a cell's scope shows no cost."""
+    return Q(account_id__in=scopes.accounts) | Q(tenant_id__in=scopes.tenants)
+
+
+def register() -> None:
+    """Tell `access`; called from registers.py."""
+    scoping.register(DailyCost, costs_within)
+    scoping.register(SubAccount, costs_within)
+    scoping.register(Usage, lambda scopes: Q(tenant_id__in=scopes.tenants))

@@ -1,0 +1,65 @@
+"""Usage by tenant and day, counted from what the fleet measured: what shared cost is shared by."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+
+from django.utils import timezone
+
+from apps.fleet.models import Measurement, Placement
+
+from .choices import Driver
+from .models import Usage
+
+PLACES = Decimal("0.000001")
+
+
+def count_usage(day: date | None = None) -> int:
+    """Count requests and CPU seconds of a day (none given: today and yesterday, UTC); gives the rows written.
+
+    An instance's counters are added up over its starts. What a shared instance did is its tenants' in equal parts:
+    the fleet measures instances, not tenants. Counting a day again replaces its rows.
+    """
+    today = timezone.now().date()
+    return sum(_count(one) for one in ([day] if day else [today - timedelta(days=1), today]))
+
+
+def _count(day: date) -> int:
+    amounts: dict[tuple[int, str], Decimal] = defaultdict(Decimal)
+    tenants: dict[int, list[int]] = defaultdict(list)
+    for instance, tenant in Placement.objects.order_by("pk").values_list("instance_id", "tenant_id"):
+        tenants[instance].append(tenant)
+    for instance, requests, cpu in _by_instance(day):
+        for tenant in tenants[instance]:
+            for driver, amount in ((Driver.REQUESTS, requests), (Driver.CPU, cpu)):
+                part = Decimal(str(amount)) / len(tenants[instance])
+                amounts[tenant, driver] += part.quantize(PLACES)
+    Usage.objects.bulk_create(
+        [Usage(day=day, driver=driver, tenant_id=tenant, amount=amount) for (tenant, driver), amount in amounts.items() if amount],
+        update_conflicts=True, unique_fields=["day", "driver", "tenant"], update_fields=["amount"],
+    )  # fmt: skip
+    return len(amounts)
+
+
+def _by_instance(day: date) -> Iterator[tuple[int, float, float]]:
+    rows = (
+        Measurement.objects.filter(at__date=day)
+        .order_by("instance_id", "at")
+        .values_list("instance_id", "requests", "cpu")
+    )
+    found: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for instance, requests, cpu in rows.iterator(chunk_size=5_000):
+        found[instance].append((requests, cpu))
+    for instance, values in found.items():
+        yield instance, grown([one for one, _ in values]), grown([one for _, one in values])
+
+
+def grown(counter: Iterable[float]) -> float:
+    """How much a counter grew; where it fell it began again from nothing."""
+    total, before = 0.0, None
+    for value in counter:
+        if before is not None:
+            total += value - before if value >= before else value
+        before = value
+    return total

@@ -1,0 +1,1 @@
+"""The money's pages."""

@@ -1,0 +1,71 @@
+"""What the money's pages have in common: the question, the tabs, a page of many rows."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest
+from django.urls import reverse
+
+from apps.access.choices import Permission
+from apps.access.scoping import scopes_of
+
+from ..forms import Question, default_month
+from ..queries import figures
+
+PER_PAGE = (25, 50, 100, 200)
+TABS = (
+    ("overview", "Overview", False),
+    ("breakdown", "Breakdown", False),
+    ("heavy", "Heavy hitters", False),
+    ("margins", "Margins", False),
+    ("lab", "Price lab", False),
+    ("unallocated", "Unallocated", True),
+    ("rules", "Rules", True),
+    ("bills", "Bills", True),
+)
+
+
+def keeps_books(user: Any) -> bool:
+    """Whether the reader may import bills and change rules: only on everything."""
+    return scopes_of(user, Permission.KEEP_BOOKS).everything
+
+
+def require_all(request: HttpRequest, permission: str = Permission.SEE_COST) -> None:
+    """Raises PermissionDenied for who holds the permission on a part only: the page spans everybody's."""
+    if not scopes_of(request.user, permission).everything:
+        label = Permission(permission).label
+        raise PermissionDenied(
+            f"You need the permission “{label}” on everything; ask whoever manages access."
+        )
+
+
+def is_part(request: HttpRequest) -> bool:
+    """Whether HTMX asks for a part of a page."""
+    return bool(request.headers.get("HX-Request")) and not request.headers.get("HX-Boosted")
+
+
+def frame(request: HttpRequest, tab: str, **context: Any) -> dict[str, Any]:
+    """The context that every page needs: tabs, months, what was asked."""
+    asked = Question(request.GET).asked()
+    known = figures.months()
+    month = default_month(known, asked)
+    query = f"?month={month:%Y-%m}" if month and "month" in asked else ""
+    sees_all = figures.sees_all(request.user)
+    tabs = [
+        {"label": label, "url": reverse(f"cost:{name}") + query, "active": name == tab}
+        for name, label, needs_all in TABS
+        if sees_all or not needs_all
+    ]
+    return {
+        "tabs": tabs, "months": known, "month": month, "asked": asked, "sees_all": sees_all,
+        "keeps_books": keeps_books(request.user), **context,
+    }  # fmt: skip
+
+
+def paged(request: HttpRequest, rows: Any) -> dict[str, Any]:
+    """One page of rows (a list or a queryset), as the pager component takes it."""
+    wanted = request.GET.get("per_page", "")
+    per_page = int(wanted) if wanted in map(str, PER_PAGE) else 50
+    page: Page[Any] = Paginator(rows, per_page).get_page(request.GET.get("page"))
+    return {"page": page, "per_page": per_page}

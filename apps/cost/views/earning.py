@@ -1,0 +1,117 @@
+"""Pages of cost against revenue: heavy hitters, margins, the price lab."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from apps.access.views_base import needs
+
+from ..exporting import Sheet, asked_for, export
+from ..forms import LabForm
+from ..queries import margins
+from ..queries.figures import month_end
+from .answers import frame, is_part, paged
+
+
+def _money_frame(request: HttpRequest, tab: str) -> dict[str, Any]:
+    """The frame, with the currency to reckon in: one of those that prices are in."""
+    context = frame(request, tab)
+    known = margins.currencies()
+    wanted = context["asked"].get("currency", known[0])
+    month = context["month"]
+    rate_day = month_end(month) - timedelta(days=1) if month else None
+    return context | {
+        "currency": wanted if wanted in known else known[0],
+        "currencies": known,
+        "rate_day": rate_day,
+    }
+
+
+@needs("see_cost")
+def heavy(request: HttpRequest) -> HttpResponse:
+    """Who costs most, and what they bring: share of cost against share of revenue."""
+    context = _money_frame(request, "heavy")
+    found = margins.margins(request.user, context["month"], context["currency"]) if context["month"] else None
+    hitters = margins.heavy_hitters(found) if found else []
+    if asked_for(request):
+        made = [
+            (
+                h.row.name,
+                h.row.plan,
+                context["currency"],
+                h.row.cost,
+                h.row.revenue,
+                float(h.cost_share),
+                float(h.revenue_share),
+            )
+            for h in hitters
+        ]
+        titles = ["Tenant", "Plan", "Currency", "Cost", "Revenue", "Share of cost", "Share of revenue"]
+        return export(request, "cost:heavy", Sheet(titles, made))
+    fifth = hitters[max(0, -(-len(hitters) // 5) - 1)] if hitters else None
+    context |= {
+        "found": found,
+        "points": margins.pareto_points(hitters) if hitters else "",
+        "fifth": fifth,
+        **paged(request, hitters),
+    }
+    return render(request, "cost/heavy.html", context)
+
+
+@needs("see_cost")
+def margin_list(request: HttpRequest) -> HttpResponse:
+    """What each tenant leaves; those that cost more than they earn first, with why."""
+    context = _money_frame(request, "margins")
+    month = context["month"]
+    found = margins.margins(request.user, month, context["currency"]) if month else None
+    rows = sorted(found.rows, key=lambda row: (row.margin, row.name)) if found else []
+    if asked_for(request):
+        made = [(r.name, r.plan, context["currency"], r.revenue, r.cost, r.margin) for r in rows]
+        return export(
+            request, "cost:margins", Sheet(["Tenant", "Plan", "Currency", "Revenue", "Cost", "Margin"], made)
+        )
+    losing = margins.with_reasons(month, found.losing[:25]) if found and month else []
+    context |= {
+        "found": found,
+        "losing": losing,
+        "losing_count": len(found.losing) if found else 0,
+        **paged(request, rows),
+    }
+    return render(request, "cost/margins.html", context)
+
+
+@needs("see_cost")
+def lab(request: HttpRequest) -> HttpResponse:
+    """What other prices would have made of a month that really was."""
+    context = _money_frame(request, "lab")
+    plans = margins.plans_in_use()
+    asked = {
+        key: value for key, value in request.GET.items() if key.startswith("price_") or key == "discount"
+    }
+    form = LabForm(asked, plans)
+    prices = form.prices()
+    made = (
+        margins.price_lab(request.user, context["month"], context["currency"], prices)
+        if context["month"]
+        else None
+    )
+    trials = list(made.trials) if made else []
+    if asked_for(request):
+        rows = [
+            (
+                t.before.name,
+                t.before.plan,
+                context["currency"],
+                t.before.revenue,
+                t.after.revenue,
+                t.before.cost,
+                t.after.margin,
+            )
+            for t in trials
+        ]
+        titles = ["Tenant", "Plan", "Currency", "Revenue", "Revenue tried", "Cost", "Margin tried"]
+        return export(request, "cost:lab", Sheet(titles, rows))
+    context |= {"form": form, "prices": prices, "lab": made, **paged(request, trials)}
+    return render(request, "cost/lab.html#results" if is_part(request) else "cost/lab.html", context)

@@ -1,0 +1,24 @@
+"""The tabs of one tenant's pages, ours and those of floors above."""
+
+from typing import Any
+
+from django.urls import reverse
+
+from apps.access.scoping import allowed
+
+from . import panels, queries
+from .models import Tenant
+
+
+def tabs_of(user: Any, tenant: Tenant, active: str) -> list[dict[str, Any]]:
+    """The tabs that the reader may open, in order."""
+    tabs = [("now", "tenants:tenant", "Now"), ("timeline", "tenants:timeline", "Timeline")]
+    tabs += [
+        (tab.name, tab.url_name, tab.label) for tab in panels.tabs if allowed(user, tab.permission, tenant)
+    ]
+    if queries.may_see_access(user, tenant):
+        tabs.append(("access", "tenants:access", "Who may touch it"))
+    return [
+        {"label": label, "url": reverse(url_name, args=[tenant.pk]), "active": name == active}
+        for name, url_name, label in tabs
+    ]
