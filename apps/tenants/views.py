@@ -48,14 +48,20 @@ def tenant(request: HttpRequest, pk: int) -> HttpResponse:
 def timeline(request: HttpRequest, pk: int) -> HttpResponse:
     """Everything that happened to one tenant, in pages."""
     page = queries.timeline_page(request.user, pk, before=_event_id(request))
-    return render(request, "tenants/timeline.html", {"page": page, "tabs": tabs_of(request.user, page.tenant, "timeline")})
+    return render(
+        request,
+        "tenants/timeline.html",
+        {"page": page, "tabs": tabs_of(request.user, page.tenant, "timeline")},
+    )
 
 
 @needs("view")
 def access(request: HttpRequest, pk: int) -> HttpResponse:
     """Who may touch one tenant, and by which grant."""
     page = queries.access_page(request.user, pk)
-    return render(request, "tenants/access.html", {"page": page, "tabs": tabs_of(request.user, page.tenant, "access")})
+    return render(
+        request, "tenants/access.html", {"page": page, "tabs": tabs_of(request.user, page.tenant, "access")}
+    )
 
 
 @needs("view")

@@ -148,13 +148,21 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         lambda: Placement(tenant=factories.make_tenant(), instance=factories.make_instance()),
         {"since": "2026-01-01T00:00:00Z"},
     ),
-    Bill: (lambda: Bill(name="b.csv", digest=_n("d"), received_by=factories.make_user()), {"state": "reading"}),
+    Bill: (
+        lambda: Bill(name="b.csv", digest=_n("d"), received_by=factories.make_user()),
+        {"state": "reading"},
+    ),
     SubAccount: (lambda: SubAccount(provider="AWS", external_id=_n("s")), {"name": "Prod"}),
     Statement: (_statement, {"is_current": False}),
     RuleSet: (lambda: RuleSet(version=next(numbers), state="retired"), {"note": "why"}),
     Rule: (lambda: Rule(ruleset=_ruleset(), position=1, kind="tag", tag="t"), {"tag": "u"}),
     Run: (_run, {"is_current": False}),
-    Rate: (lambda: Rate(currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1), {"rate": 2}),
+    Rate: (
+        lambda: Rate(
+            currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1
+        ),
+        {"rate": 2},
+    ),
     Diagnostics: (
         lambda: Diagnostics(instance=factories.make_instance(), operation_id=next(numbers), parts={"a": "b"}),
         {"size": 5},
