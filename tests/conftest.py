@@ -89,3 +89,12 @@ def _fresh_system_actors() -> None:
     from apps.access import services
 
     services._system.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_files() -> None:
+    """Files as the database: each worker of xdist has its own, so that none clears away what another reads."""
+    from django.conf import settings
+
+    if IS_XDIST_WORKER:
+        settings.DAYTWO_DATA_DIR = Path(settings.DAYTWO_DATA_DIR) / os.environ["PYTEST_XDIST_WORKER"]
