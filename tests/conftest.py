@@ -106,3 +106,12 @@ from django.db.backends.postgresql.operations import DatabaseOperations  # noqa:
 
 _flush = DatabaseOperations.execute_sql_flush
 DatabaseOperations.execute_sql_flush = _flush_past_the_trail  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_files() -> None:
+    """Files as the database: each worker of xdist has its own, so that none clears away what another reads."""
+    from django.conf import settings
+
+    if IS_XDIST_WORKER:
+        settings.DAYTWO_DATA_DIR = Path(settings.DAYTWO_DATA_DIR) / os.environ["PYTEST_XDIST_WORKER"]
