@@ -38,7 +38,10 @@ def _until_stopped(pid: int) -> None:
     """Waits until every thread stands still: the kernel stops them one by one, and one may still answer."""
     deadline = time.monotonic() + 5
     while not all(
-        (Path("/proc") / str(pid) / "task" / str(thread.id) / "stat").read_text().rpartition(")")[2].split()[0]
+        (Path("/proc") / str(pid) / "task" / str(thread.id) / "stat")
+        .read_text()
+        .rpartition(")")[2]
+        .split()[0]
         == "T"
         for thread in psutil.Process(pid).threads()
     ):
