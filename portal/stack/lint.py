@@ -26,6 +26,7 @@ PRODUCTION = {
     "DAYTWO_URL": "https://daytwo.example.com",
     "EMAIL_URL": "smtp://mail.example.com:587",
     "AUDIT_SIGNING_KEY": "bGludC1vbmx5LWxpbnQtb25seS1saW50LW9ubHktMDE=",
+    "SECURITY_EMAIL": "security@example.com",
 }
 # Development settings on no database at all: nothing here may need one.
 DEVELOPMENT = {
