@@ -29,8 +29,10 @@ def _refuse(source: str, word: str, text: str, status: int) -> HttpResponse:
 
 def _by_token(request: HttpRequest, kind: str) -> Source | None:
     """The source whose token the request bears; compared by hash, so the time it takes tells nothing of the token."""
-    word, _, token = request.headers.get("Authorization", "").partition(" ")
-    if word.lower() != "bearer" or not token:
+    word, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    # Prometheus up to 2.42 sends the credentials of http_sd bare when its configuration names no type.
+    token = token if word.lower() == "bearer" else "" if token else word
+    if not token:
         return None
     return Source.objects.filter(
         token_hash=seals.token_hash(token.strip()), kind=kind, is_enabled=True
