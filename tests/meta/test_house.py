@@ -35,6 +35,18 @@ RAW_SQL = {
     "cost/importing.py": "the books' advisory lock",
     "cost/rulebook.py": "the books' advisory lock",
     "tenants/search.py": "reads only",
+    "audit/checking.py": "reads the trail and its seals",
+    "audit/exports.py": "reads the trail",
+    "audit/roles.py": "the database role's grants, run by the owner of the tables",
+    "audit/sealing.py": "the sealer's advisory lock, and reads of the trail",
+    "audit/seals.py": "reads the trail and its seals",
+    "audit/streaming.py": "reads the sealed trail",
+    "releases/driving.py": "rollouts' targets follow their operations; both are told as events",
+    "releases/exposing.py": "exposures, which are computed and exempt; the watcher's advisory lock",
+    "releases/guarding.py": "the advisory lock of the blast radius",
+    "alerts/intake.py": "counters and seen signatures, which are exempt",
+    "alerts/processing.py": "the processor's advisory lock",
+    "alerts/recovery.py": "the decider's advisory lock",
     "fleet/seeding.py": "COPY of a first fleet, with its audit entries by COPY beside it",
 }
 #: Ways to write past the trail. Each is for the module that answers for it.
