@@ -7,10 +7,14 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from dramatiq.middleware import default_middleware
+from dramatiq_postgres.broker import PostgresBroker
 from dramatiq_postgres.django.middleware import DbConnectionsMiddleware
 
 #: A dead worker's message comes back after seconds, not minutes. The rows would be found anyway.
 REDIS = {"heartbeat_timeout": 5_000, "maintenance_chance": 1_000_000}
+
+#: Of the queue in PostgreSQL, for each process, opened as they are needed.
+MAX_CONNECTIONS = 32
 
 
 class PortalConfig(AppConfig):
@@ -21,6 +25,9 @@ class PortalConfig(AppConfig):
     def ready(self) -> None:
         if url := settings.DRAMATIQ_BROKER_URL:
             dramatiq.set_broker(broker_for(url))
+        elif isinstance(broker := dramatiq.get_broker(), PostgresBroker):
+            # One connection for each queue that a worker listens to, one for notices, and some to answer by.
+            broker.pool.resize(min_size=0, max_size=MAX_CONNECTIONS)
 
 
 def broker_for(url: str) -> dramatiq.Broker:

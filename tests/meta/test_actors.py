@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import dramatiq
 import pytest
+from django.utils.module_loading import autodiscover_modules
+
+from portal.apps import MAX_CONNECTIONS
 
 APPS = Path(__file__).resolve().parents[2] / "apps"
 
@@ -58,3 +62,14 @@ def test_actors_live_in_files_of_that_name() -> None:
         if path.name != "actors.py" and "dramatiq.actor" in path.read_text()
     ]
     assert elsewhere == []
+
+
+@pytest.mark.parametrize(("name", "node"), actors(), ids=[name for name, _ in actors()])
+def test_it_waits_in_no_queue(name: str, node: ast.FunctionDef) -> None:
+    """Delay queues are not listened to (see portal/worker.py): a message that is put off would never come."""
+    assert any("max_retries=0" in ast.unparse(decorator) for decorator in node.decorator_list)
+
+
+def test_a_worker_has_a_connection_for_each_queue() -> None:
+    autodiscover_modules("actors")
+    assert len(dramatiq.get_broker().queues) + 8 <= MAX_CONNECTIONS
