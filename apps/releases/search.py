@@ -1,5 +1,6 @@
 """⌘K over releases, advisories and rollouts."""
 
+import re
 from typing import Any
 
 from django.db.models import Q
@@ -20,7 +21,9 @@ def known_versions() -> list[str]:
 
 
 def find_releases(user: Any, text: str, limit: int) -> list[Hit]:
-    """Releases by version or CVE, advisories by id or alias; two statements."""
+    """Releases by version or CVE, advisories by id or alias; two statements, none for what cannot be either."""
+    if not re.search(r"[\d-]", text):
+        return []
     cve = text.strip().upper()
     releases = visible(user, Release).filter(Q(version__istartswith=text.strip()) | Q(cves__contains=[cve]))
     hits = [
