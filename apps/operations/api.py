@@ -30,7 +30,7 @@ def _submit(request: HttpRequest) -> HttpResponse:
     key, body = request.headers.get(KEY, ""), body_of(request)
     if not 1 <= len(key) <= 80:
         raise BadRequest(f"Send an {KEY} of 1 to 80 characters: the same again changes nothing.")
-    kind, target, params = body.get("kind"), body.get("target_id"), body.get("params") or {}
+    kind, target, params = body.get("kind"), body.get("target_id"), body.get("params", {})
     if not isinstance(kind, str) or not isinstance(target, int) or isinstance(target, bool):
         raise BadRequest("Send kind (a text) and target_id (a number).")
     if not isinstance(params, dict) or not isinstance(body.get("reason", ""), str):

@@ -104,12 +104,14 @@ def _scope() -> Scope:
     return Scope(kind="account", object_id=next(numbers), label="x")
 
 
+def _saved_scope() -> Scope:
+    made: Scope = _saved(_scope())
+    return made
+
+
 def _grant() -> Grant:
-    scope = _scope()
-    with factories.as_system():
-        scope.save()
     return Grant(
-        user=factories.make_user(), role=factories.make_role("viewer"), scope=scope, reason="because",
+        user=factories.make_user(), role=factories.make_role("viewer"), scope=_saved_scope(), reason="because",
         given_by=system_actor("command"),
     )  # fmt: skip
 
@@ -169,12 +171,6 @@ def _run() -> Run:
 
 
 #: By model: how to make one, and which change shows in the trail.
-def _saved_scope() -> Scope:
-    made = _scope()
-    made.save()
-    return made
-
-
 SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, Any]]] = {
     SavedView: (
         lambda: SavedView(owner=factories.make_user(), page="x:list", name=_n("view")),
@@ -196,7 +192,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     ),
     PreApproval: (
         lambda: PreApproval(
-            group=Group.objects.create(name=_n("group")),
+            group=_group(),
             role=factories.make_role("viewer"),
             scope=_saved_scope(),
             max_minutes=60,
@@ -211,6 +207,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
             role=factories.make_role("viewer"),
             scope=_saved_scope(),
             reason="fire",
+            grant_ref=next(numbers),
             started_at=timezone.now(),
             until=timezone.now() + timedelta(minutes=5),
         ),

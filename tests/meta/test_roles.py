@@ -477,7 +477,7 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "access:give": (grant, admins),
         "access:take": (reason, admins),
         "access:ask": (
-            {"role": grant["role"], "kind": "tenant", "name": "tenant-here", "minutes": 60, **reason},
+            {**grant, "role": world.spare_role.pk, "minutes": 60},
             {"viewer_in", "support", "operator_in", "admin"},
         ),
         "access:decide": ({"answer": "yes"}, admins),
