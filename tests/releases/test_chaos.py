@@ -79,7 +79,7 @@ def begin(backend: Backend, *, count: int, limit: int, canary: str) -> None:
 def wait_until(backend: Backend, seconds: float, *states: str) -> str:
     deadline = time.monotonic() + seconds
     while (state := str(backend.one("SELECT state FROM releases_rollout"))) not in states:
-        told = backend.rows("SELECT state, count(*) FROM releases_rollouttarget GROUP BY 1")
+        told = backend.rows("SELECT state, why, count(*) FROM releases_rollouttarget GROUP BY 1, 2")
         note = backend.one("SELECT why || note FROM releases_rollout")
         assert time.monotonic() < deadline, f"still {state}: {told}, {note}\n{backend.log()}"
         time.sleep(0.3)
@@ -122,7 +122,7 @@ def test_a_faulty_version_touches_the_canary_wave_alone(backend: Backend) -> Non
     for _ in range(2):
         time.sleep(random.uniform(0.5, 1.5))
         backend.kill_a_worker()
-    assert wait_until(backend, 120, "rolled_back", "succeeded", "aborted") == "rolled_back"
+    assert wait_until(backend, 60, "rolled_back", "succeeded", "aborted") == "rolled_back"
     touched = backend.one(
         "SELECT count(DISTINCT instance_id) FROM fleet_simulatedeffect WHERE version = '9.9.9'"
     )
