@@ -122,7 +122,7 @@ def test_a_faulty_version_touches_the_canary_wave_alone(backend: Backend) -> Non
     for _ in range(2):
         time.sleep(random.uniform(0.5, 1.5))
         backend.kill_a_worker()
-    assert wait_until(backend, 60, "rolled_back", "succeeded", "aborted") == "rolled_back"
+    assert wait_until(backend, 120, "rolled_back", "succeeded", "aborted") == "rolled_back"
     touched = backend.one(
         "SELECT count(DISTINCT instance_id) FROM fleet_simulatedeffect WHERE version = '9.9.9'"
     )
