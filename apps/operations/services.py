@@ -151,13 +151,13 @@ def _earlier(
     if with_batch:
         batch = Batch.objects.filter(idempotency_key=key).first()
         return _repeat(batch, found, target_ids, cleaned, actor) if batch else None
-    [target_id] = target_ids
-    operation = Operation.objects.filter(idempotency_key=f"{key}:{target_id}").first()
-    if operation is None:
-        return None
-    if operation.fingerprint != _fingerprint(kind, target_id, cleaned, actor.pk):
+    found_before = Operation.objects.filter(idempotency_key__in=[f"{key}:{pk}" for pk in target_ids])
+    earlier = {operation.target_id: operation for operation in found_before}
+    if any(o.fingerprint != _fingerprint(kind, pk, cleaned, actor.pk) for pk, o in earlier.items()):
         raise _used_for_another(key)
-    return Submission([operation], [], is_repeat=True)
+    if not earlier or len(earlier) < len(set(target_ids)):
+        return None  # some are new: the plan decides on them, and `_insert` gives the others as they are
+    return Submission([earlier[pk] for pk in target_ids], [], is_repeat=True)
 
 
 def _repeat(

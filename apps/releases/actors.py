@@ -8,7 +8,8 @@ from . import driving, exposing, reminding
 AWAY = (OperationalError, InterfaceError)
 
 
-@dramatiq.actor(max_retries=0, max_age=5_000, queue_name="rollouts", throws=AWAY)
+#: A busy worker comes to a hint late; one that is dropped for its age would leave rollouts standing for as long.
+@dramatiq.actor(max_retries=0, max_age=20_000, priority=-10, queue_name="rollouts", throws=AWAY)
 def advance_rollouts() -> None:
     """Drive the rollouts that have something to do."""
     driving.advance_all(shift=2.0)

@@ -90,11 +90,15 @@ def driven() -> list[int]:
 
 
 def advance_all(*, shift: float = 0.0) -> int:
-    """Drive every rollout a step, again and again for `shift` seconds; gives how many steps were taken."""
+    """Drive every rollout a step, again and again for `shift` seconds; gives how many steps were taken.
+
+    Where there is nothing to drive, or others drive it, the worker's thread is given back at once.
+    """
     until, steps = time.monotonic() + shift, 0
     while True:
-        steps += sum(advance(pk) for pk in driven())
-        if time.monotonic() >= until:
+        taken = sum(advance(pk) for pk in driven())
+        steps += taken
+        if not taken or time.monotonic() >= until:
             return steps
         time.sleep(0.25)
 

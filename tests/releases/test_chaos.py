@@ -79,7 +79,7 @@ def begin(backend: Backend, *, count: int, limit: int, canary: str) -> None:
 def wait_until(backend: Backend, seconds: float, *states: str) -> str:
     deadline = time.monotonic() + seconds
     while (state := str(backend.one("SELECT state FROM releases_rollout"))) not in states:
-        told = backend.rows("SELECT state, count(*) FROM releases_rollouttarget GROUP BY 1")
+        told = backend.rows("SELECT state, why, count(*) FROM releases_rollouttarget GROUP BY 1, 2")
         note = backend.one("SELECT why || note FROM releases_rollout")
         assert time.monotonic() < deadline, f"still {state}: {told}, {note}\n{backend.log()}"
         time.sleep(0.3)
