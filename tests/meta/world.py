@@ -157,7 +157,9 @@ class World:
         now = timezone.now()
         made: dict[str, Any] = {"actor": self.root}
         self.source, _ = managing.make_source(name="signed", kind="webhook", account=None, **made)
-        self.heartbeat, self.token = managing.make_heartbeat(Heartbeat(name="beat", every=60), **made)
+        self.heartbeat, self.heartbeat_token = managing.make_heartbeat(
+            Heartbeat(name="beat", every=60), **made
+        )
         self.on_call = managing.save_schedule(
             OnCallSchedule(name="turns", starts_on=now.date()), people=[self.root], **made
         )
@@ -205,7 +207,7 @@ class World:
             "operations:delete_schedule": {"pk": self.schedule.pk},
             "operations": {"pk": self.operation.pk},
             "alerts:webhook": {"pk": self.source.pk},
-            "alerts:heartbeat": {"token": self.token},
+            "alerts:heartbeat": {"token": self.heartbeat_token},
             "alerts:end_silence": {"pk": self.silence.pk},
             "alerts:schedule": {"pk": self.on_call.pk},
             "alerts:escalation": {"pk": self.escalation.pk},
