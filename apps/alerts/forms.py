@@ -26,6 +26,7 @@ from .services import Refused
 
 STEPS = 4
 CLOCK = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
+MOMENT = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
 LASTS = [
     (30, "30 minutes"),
     (60, "1 hour"),
@@ -174,6 +175,23 @@ class OnCallForm(forms.ModelForm):  # type: ignore[type-arg]
         if missing := [n for n in names if n not in found]:
             raise ValidationError(f"There is nobody named {', '.join(missing)}.")
         return [found[name] for name in names]
+
+
+class OverrideForm(forms.Form):
+    """Who stands in, where, from when until when, why."""
+
+    schedule = forms.ModelChoiceField(queryset=OnCallSchedule.objects.all())
+    person = forms.CharField(label="Who", max_length=150, help_text="user name")
+    starts_at = forms.DateTimeField(label="From", widget=MOMENT)
+    ends_at = forms.DateTimeField(label="Until", widget=MOMENT)
+    reason = forms.CharField(label="Why", min_length=3, max_length=200)
+
+    def clean_person(self) -> Any:
+        name = self.cleaned_data["person"].strip()
+        found = people().filter(username=name, is_active=True).first()
+        if found is None:
+            raise ValidationError(f"There is nobody named {name}.")
+        return found
 
 
 class EscalationForm(forms.ModelForm):  # type: ignore[type-arg]

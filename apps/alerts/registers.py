@@ -7,12 +7,13 @@ from apps.core import navigation
 from apps.fleet import observing
 from apps.operations import ticks
 
-from . import health, scopes, summary
+from . import health, notices, scopes, summary
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
+    notices.register()
     observing.on_health_changes(health.heard)
     navigation.register(navigation.NavItem("Incidents", "alerts:incidents", group="Watch", order=10, key="n"))
     navigation.register(

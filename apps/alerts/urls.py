@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import inbox, incidents, managing, recovery
+from .views import inbox, incidents, managing, overrides, recovery
 
 app_name = "alerts"
 urlpatterns = [
@@ -24,6 +24,9 @@ urlpatterns = [
     path("on-call/", managing.on_call, name="on_call"),
     path("on-call/new/", managing.new_schedule, name="new_schedule"),
     path("on-call/<int:pk>/", managing.schedule, name="schedule"),
+    path("on-call/overrides/", overrides.overrides, name="overrides"),
+    path("on-call/overrides/new/", overrides.new_override, name="new_override"),
+    path("on-call/overrides/<int:pk>/end/", overrides.end_override, name="end_override"),
     path("escalation/new/", managing.new_escalation, name="new_escalation"),
     path("escalation/<int:pk>/", managing.escalation, name="escalation"),
     path("channels/", managing.channels, name="channels"),

@@ -1,6 +1,8 @@
 """A place on a page that a floor above fills: the app below offers it, the app above registers a function."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -24,3 +26,14 @@ class Slot(Generic[T]):
 
     def __call__(self, user: Any, ids: Collection[int]) -> Mapping[int, T]:
         return self._fill(user, ids) if self._fill is not None and ids else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line above a page's contents: what goes on, since when, and where more of it is. `tone` as in `choices.Tone`."""
+
+    label: str
+    url: str
+    tone: str
+    note: str = ""
+    since: datetime | None = None

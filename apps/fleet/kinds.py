@@ -20,6 +20,8 @@ from .targets import provider_targets
 
 #: Seconds between two looks at an instance that is not ready yet.
 LOOK = 0.3
+#: Seconds after which one that was started and is seen stopped has crashed.
+CRASHED = 1.0
 #: Seconds a new version must stay healthy before it counts as deployed.
 SOAK = 1.0
 #: Seconds a new version may be unhealthy before the old one comes back.
@@ -126,8 +128,12 @@ def _is_serving(work: Work, seen: Observation) -> Outcome:
 
 
 def _is_serving_again(work: Work, seen: Observation) -> Outcome:
+    """Healthy on a later boot. One that crashes as it starts ends the wait at once: booting it again is a new decision."""
     if seen.generation <= work.notes.get("generation", 0):
         return Later(LOOK, "not restarted yet")
+    waited = (work.now() - work.step_started_at).total_seconds()
+    if seen.state == "stopped" and waited > CRASHED:
+        return Failed(f"It was started, and does not run: {seen.detail or seen.state}.", retryable=False)
     return _is_serving(work, seen)
 
 
@@ -148,7 +154,7 @@ def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
             return Done(f"healthy on version {version}")
         return Later(LOOK, "healthy, watching that it stays so")
     work.notes.pop("healthy_since", None)
-    if seen.state in ("stopped", "missing") and waited > 1.0:
+    if seen.state in ("stopped", "missing") and waited > CRASHED:
         return Failed(f"Version {version} does not run: {seen.detail or seen.state}.", retryable=False)
     if waited > PATIENCE:
         return Failed(

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from apps.core.slots import Slot
+from apps.core.slots import Notice, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ standings: Slot[Standing] = Slot("how a tenant fares")
 placements: Slot[Sequence[Served]] = Slot("the instances that serve a tenant")
 #: By tenant id: the accounts and cells whose holders reach it, whoever reads.
 covers: Slot[Sequence[Cover]] = Slot("scopes that cover a tenant")
+#: By tenant id: what stands above its page.
+notices: Slot[Sequence[Notice]] = Slot("what goes on with a tenant")
 
 
 @dataclass(frozen=True, slots=True)

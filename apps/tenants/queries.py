@@ -18,6 +18,7 @@ from apps.access.models import Grant, User
 from apps.access.scoping import allowed, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
+from apps.core.slots import Notice
 from apps.operations import queries as operations
 from apps.operations.choices import OPEN, State
 from apps.operations.models import Operation
@@ -119,6 +120,7 @@ class TenantPage:
     contacts: Sequence[Contact]
     domains: Sequence[Domain]
     external_ids: Sequence[ExternalId]
+    notices: Sequence[Notice] = ()
 
     @property
     def subscription(self) -> Subscription | None:
@@ -153,6 +155,7 @@ def tenant_page(user: Any, pk: int) -> TenantPage:
         contacts=sorted(tenant.contacts.all(), key=lambda one: ContactRole.values.index(one.role)),
         domains=list(tenant.domains.all()),
         external_ids=list(tenant.external_ids.all()),
+        notices=panels.notices(user, [pk]).get(pk, ()),
     )
 
 

@@ -21,7 +21,7 @@ from apps.alerts.models import (
     Source,
 )
 from apps.fleet.models import Cell, Instance
-from apps.fleet.observing import record_observations
+from apps.fleet.observing import look_begins, record_observations
 from apps.fleet.providers.base import Observation
 from apps.operations import services
 from tests.factories import grant, make_cell, make_instance, make_user
@@ -70,7 +70,8 @@ def see(instances: Instance | list[Instance], state: str = "stopped", *, degrade
     rows = instances if isinstance(instances, list) else [instances]
     healthy = state == "running"
     record_observations(
-        {i.pk: Observation(state, healthy, i.wanted_version, 1, degraded=degraded) for i in rows}
+        {i.pk: Observation(state, healthy, i.wanted_version, 1, degraded=degraded) for i in rows},
+        since=look_begins(),
     )
     processing.process_signals()
 

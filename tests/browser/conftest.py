@@ -58,6 +58,7 @@ def portal() -> Iterator[Portal]:
     drop = ("DATABASE_URL", "DRAMATIQ_BROKER_URL", "SECRET_KEY", "DAYTWO_TEST_CLUSTER")
     environment = {key: value for key, value in os.environ.items() if key not in drop}
     environment |= {"DAYTWO_DATA_DIR": str(data), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    environment |= {"ALERTS_QUIET_SECONDS": "4"}  # a walk need not wait long to see an incident resolve
     log = data / "up.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -48,3 +48,17 @@ def test_what_is_not_seen_for_a_moment_is_restarted_all_the_same(
     operation.refresh_from_db()
     assert operation.state == State.SUCCEEDED
     assert list(SimulatedEffect.objects.values_list("kind", flat=True)) == ["restart"]
+
+
+def test_one_that_crashes_as_it_starts_is_not_waited_for(world: World) -> None:
+    SimulatedInstance.objects.filter(pk=world.one.pk).update(crash_on_version="1.0.0", version="1.0.0")
+    operation = services.submit(
+        kind="restart", target_id=world.one.pk, actor=world.operator, reason="it hangs"
+    )
+    runner.run_due()
+    operation.refresh_from_db()
+    assert operation.state == State.FAILED
+    assert "was started, and does not run" in operation.error
+    assert operation.finished_at and operation.started_at
+    assert (operation.finished_at - operation.started_at).total_seconds() < 10
+    assert list(SimulatedEffect.objects.values_list("kind", flat=True)) == ["restart"]

@@ -137,6 +137,10 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:new_schedule", "POST"): "302 403 403 403 403 403 422",
     ("alerts:schedule", "GET"): "302 403 403 403 403 403 200",
     ("alerts:schedule", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:overrides", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_override", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_override", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:end_override", "POST"): "302 403 403 403 403 403 302",
     ("alerts:new_escalation", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_escalation", "POST"): "302 403 403 403 403 403 422",
     ("alerts:escalation", "GET"): "302 403 403 403 403 403 200",
@@ -414,6 +418,13 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "zone": "UTC",
         "starts_on": "2026-01-05",
     }
+    override = {
+        "schedule": world.on_call.pk,
+        "person": "root",
+        "starts_at": "2098-01-01T09:00",
+        "ends_at": "2098-01-02T09:00",
+        **reason,
+    }
     steps = {f"wait_{n}": "300" for n in range(1, 5)} | {"target_1": f"schedule:{world.on_call.pk}"}
     escalation = {
         "name": "tell them",
@@ -454,6 +465,8 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "alerts:end_silence": ({}, operators),
         "alerts:new_schedule": (turns, admins),
         "alerts:schedule": (turns, admins),
+        "alerts:new_override": (override, admins),
+        "alerts:end_override": ({}, admins),
         "alerts:new_escalation": (escalation, admins),
         "alerts:escalation": (escalation, admins),
         "alerts:new_channel": (channel, operators | {"operator_out"}),

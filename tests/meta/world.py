@@ -14,7 +14,7 @@ from django.utils import timezone
 from apps.access import asking, breaking, pre_approvals, tokens
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
-from apps.alerts import managing
+from apps.alerts import managing, overriding
 from apps.alerts.models import (
     Alert,
     Channel,
@@ -157,10 +157,15 @@ class World:
         now = timezone.now()
         made: dict[str, Any] = {"actor": self.root}
         self.source, _ = managing.make_source(name="signed", kind="webhook", account=None, **made)
-        self.heartbeat, self.token = managing.make_heartbeat(Heartbeat(name="beat", every=60), **made)
+        self.heartbeat, self.heartbeat_token = managing.make_heartbeat(
+            Heartbeat(name="beat", every=60), **made
+        )
         self.on_call = managing.save_schedule(
             OnCallSchedule(name="turns", starts_on=now.date()), people=[self.root], **made
         )
+        self.override = overriding.stand_in(
+            schedule=self.on_call, user=self.root, starts_at=now, ends_at=now + timedelta(hours=1), reason="swapped", **made
+        )  # fmt: skip
         step = EscalationStep(schedule=self.on_call)
         self.escalation = managing.save_escalation(EscalationPolicy(name="tell root"), steps=[step], **made)
         self.channel = managing.save_channel(
@@ -205,9 +210,10 @@ class World:
             "operations:delete_schedule": {"pk": self.schedule.pk},
             "operations": {"pk": self.operation.pk},
             "alerts:webhook": {"pk": self.source.pk},
-            "alerts:heartbeat": {"token": self.token},
+            "alerts:heartbeat": {"token": self.heartbeat_token},
             "alerts:end_silence": {"pk": self.silence.pk},
             "alerts:schedule": {"pk": self.on_call.pk},
+            "alerts:end_override": {"pk": self.override.pk},
             "alerts:escalation": {"pk": self.escalation.pk},
             "alerts:channel": {"pk": self.channel.pk},
             "alerts:test_channel": {"pk": self.channel.pk},

@@ -13,11 +13,13 @@ from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
+from apps.core.slots import Notice
 from apps.operations import kinds
 from apps.operations.choices import OPEN, State
 from apps.operations.kinds import Kind
 from apps.operations.models import Operation
 
+from .. import notices
 from ..choices import Health, Wanted
 from ..models import Cell, Diagnostics, Instance, Placement
 
@@ -98,6 +100,7 @@ class InstanceHead:
     sees_cell: bool
     open: list[OperationLine] = field(default_factory=list)
     last: list[OperationLine] = field(default_factory=list)
+    notices: Sequence[Notice] = ()
 
     @property
     def locked(self) -> str:
@@ -141,6 +144,7 @@ class InstanceHead:
         parts += [i.endpoint, self.locked, sorted(self.may)]
         parts += [(o.operation.pk, o.operation.state, o.position, o.operation.attempts) for o in self.open]
         parts += [(o.operation.pk, o.operation.state) for o in self.last]
+        parts += self.notices
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -149,7 +153,7 @@ ASKED = (Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permissi
 
 
 def instance_head(user: Any, pk: int) -> InstanceHead:
-    """The instance and what is going on with it: three queries. Http404 for one that `user` cannot see."""
+    """The instance and what is going on with it: three queries, and those of `notices`. Http404 for one that `user` cannot see."""
     one = Instance.objects.filter(pk=OuterRef("pk"))
     asked = {f"may_{p.value}": Exists(visible(user, one, p)) for p in ASKED}
     sees_cell = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
@@ -162,6 +166,7 @@ def instance_head(user: Any, pk: int) -> InstanceHead:
         bool(getattr(instance, "sees_cell", False)),
         [line_of(o) for o in rows.filter(state__in=OPEN).order_by("id")[:LAST_OPERATIONS]],
         [line_of(o) for o in rows[:LAST_OPERATIONS]],
+        notices.of_instances(user, [pk]).get(pk, ()),
     )
 
 

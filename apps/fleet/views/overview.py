@@ -5,6 +5,7 @@ from django.shortcuts import render
 
 from apps.access.views_base import needs
 
+from .. import notices
 from ..panels import board_links, empty_fleet, overview_kpis
 from ..queries.overview import BOARDS, overview, recent_events
 from ..queries.wrong import wrong_now
@@ -16,6 +17,7 @@ def fleet_overview(request: HttpRequest) -> HttpResponse:
     page = overview(request.user, request.GET.get("by", "cell"))
     context = {
         "page": page,
+        "notices": notices.now(request.user),
         "wrong": wrong_now(request.user, page),
         "events": recent_events(request.user),
         "kpis": overview_kpis(page),

@@ -1,0 +1,75 @@
+"""Open incidents, told on the pages of what they are about: the fleet's and the tenants' slots."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+from django.urls import reverse
+
+from apps.access.scoping import visible
+from apps.core.choices import Tone
+from apps.core.slots import Notice
+from apps.fleet import notices as of_fleet
+from apps.fleet.models import Placement
+from apps.tenants import panels
+
+from .choices import OPEN_INCIDENT, RANK, AlertState, Severity
+from .models import Alert, Incident
+
+#: Lines on one page; the list of incidents has all.
+SHOWN = 4
+TONES = {Severity.CRITICAL: Tone.BAD, Severity.WARNING: Tone.WARN, Severity.INFO: Tone.BUSY}
+COLUMNS = ("pk", "title", "severity", "acknowledged_by__username", "opened_at")
+
+
+def register() -> None:
+    """Fill the slots; called from registers.py."""
+    of_fleet.of_instances.register(on_instances)
+    of_fleet.register_now(going_on)
+    panels.notices.register(on_tenants)
+
+
+def notice(pk: int, title: str, severity: str, by: str | None, since: datetime) -> Notice:
+    """An open incident in one line."""
+    note = f"acknowledged by {by}" if by else "not acknowledged yet"
+    return Notice(title, reverse("alerts:incident", args=[pk]), TONES[Severity(severity)], note, since)
+
+
+def going_on(user: Any) -> list[Notice]:
+    """The worst and newest open incidents that `user` sees. One query."""
+    rows = visible(user, Incident.objects.filter(state__in=OPEN_INCIDENT)).order_by("-id")
+    found = sorted(rows.values_list(*COLUMNS)[:50], key=lambda row: RANK[Severity(row[2])])
+    return [notice(*row) for row in found[:SHOWN]]
+
+
+def on_instances(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
+    """By instance, the open incidents with an open alert on it. One query."""
+    rows = _open_alerts(user).filter(instance_id__in=ids)
+    columns = (f"incident__{name}" for name in COLUMNS)
+    return _by_key(rows.values_list("instance_id", *columns).distinct())
+
+
+def on_tenants(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
+    """By tenant, the open incidents with an open alert about it, or on what serves it and about no other. Two queries."""
+    columns = tuple(f"incident__{name}" for name in COLUMNS)
+    alerts = _open_alerts(user)
+    served = visible(user, Placement).filter(tenant_id__in=ids, instance__alerts__in=alerts).order_by()
+    about_all = served.filter(instance__alerts__tenant__isnull=True)
+    rows = [*about_all.values_list("tenant_id", *(f"instance__alerts__{c}" for c in columns)).distinct()]
+    rows += alerts.filter(Q(tenant_id__in=ids)).values_list("tenant_id", *columns).distinct()
+    return _by_key(dict.fromkeys(rows))
+
+
+def _open_alerts(user: Any) -> Any:
+    rows = Alert.objects.filter(state=AlertState.OPEN, incident__state__in=OPEN_INCIDENT)
+    return visible(user, rows).order_by()
+
+
+def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[Notice]]:
+    found: dict[int, list[Notice]] = defaultdict(list)
+    for key, *row in sorted(rows, key=lambda r: (RANK[Severity(r[3])], -r[1])):
+        if len(found[key]) < SHOWN:
+            found[key].append(notice(*row))
+    return dict(found)
