@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import importing, rulebook, usage
+from . import forgetting, importing, rulebook, usage
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
@@ -27,3 +27,9 @@ def allocate_stale() -> None:
 def count_usage() -> None:
     """Count what tenants used today and yesterday."""
     usage.count_usage()
+
+
+@dramatiq.actor(max_retries=0, time_limit=3_600_000, max_age=600_000, queue_name="bills")
+def forget_old_facts() -> None:
+    """Drop daily facts that nobody compares any more."""
+    forgetting.forget_old_facts()

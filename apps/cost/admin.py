@@ -4,7 +4,19 @@ from django.contrib import admin
 
 from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
-from .models import Bill, DailyCost, Rate, Rule, RuleSet, Run, Statement, SubAccount, Usage
+from .models import (
+    Bill,
+    DailyCost,
+    DayCost,
+    MonthlyCost,
+    Rate,
+    Rule,
+    RuleSet,
+    Run,
+    Statement,
+    SubAccount,
+    Usage,
+)
 
 
 class CompanyWide:
@@ -39,6 +51,20 @@ class DailyCostAdmin(CompanyWide, ReadOnlyAdmin):
     list_display = ("day", "tenant", "account", "service", "currency", "billed")
     list_select_related = ("tenant", "account")
     raw_id_fields = ("run", "tenant", "account", "sub_account", "rule")
+
+
+@admin.register(MonthlyCost)
+class MonthlyCostAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("run", "tenant", "account", "service", "currency", "billed")
+    list_select_related = ("run", "tenant", "account")
+    raw_id_fields = ("run", "tenant", "account", "sub_account", "rule")
+
+
+@admin.register(DayCost)
+class DayCostAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("day", "account", "service", "to_tenants", "currency", "billed")
+    list_select_related = ("account",)
+    raw_id_fields = ("run", "account", "sub_account", "rule")
 
 
 @admin.register(SubAccount)

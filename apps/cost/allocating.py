@@ -1,30 +1,22 @@
 """Giving each line to tenants: groups, rules, shared pools, daily facts. Nothing is lost, and a check says so."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import duckdb
-from django.db import connection
 
 from apps.tenants.choices import TenantState
 from apps.tenants.models import Tenant
 
-from . import classifying, focus, sharing, store
+from . import classifying, focus, grouping, loading, sharing, store
 from .choices import SHARING, RuleKind
-from .duck import bills_dir, literal
 from .models import Bill, Rule, RuleSet, Run, Statement, Usage
 from .sharing import MEASURES
 
 #: Who shares in what is shared evenly.
 SHARING_STATES = (TenantState.ACTIVE, TenantState.TRIAL)
-FACT_COLUMNS = (
-    "run_id", "day", "tenant_id", "account_id", "sub_account_id", "service", "rule_id", "currency", *MEASURES, "lines",
-)  # fmt: skip
 
 
 class Unbalanced(RuntimeError):
@@ -41,32 +33,26 @@ class Totals:
     unallocated: Decimal
 
 
-def open_lines(duck: duckdb.DuckDBPyConnection, bill: Bill) -> str:
-    """Make the view `lines` over an imported bill's files; gives the type of its tags."""
+def open_lines(duck: duckdb.DuckDBPyConnection, bill: Bill) -> grouping.Opened:
+    """Make the view `lines` over an imported bill's files."""
     files = []
     for one in bill.files:
         path, columns = store.as_parquet(duck, store.folder_of(bill.digest) / one["stored"])
         files.append((str(path), focus.sources(columns)))
-    query, tags = focus.union(files)
-    duck.execute(f"CREATE OR REPLACE VIEW lines AS {query}")
-    return tags
+    return grouping.open_files(duck, files)
 
 
-def allocate_lines(
-    duck: duckdb.DuckDBPyConnection,
-    statements: Sequence[Statement],
-    tags_type: str,
-    ruleset: RuleSet | None = None,
+def allocate_groups(
+    duck: duckdb.DuckDBPyConnection, statements: Sequence[Statement], ruleset: RuleSet, rules: Sequence[Rule]
 ) -> list[Run]:
-    """Allocate the statements' lines (the view `lines`) by the active rules, and make that what counts.
+    """Allocate the statements' lines (the view `groups`, made for these rules), and make that what counts.
 
     In the caller's transaction. Former runs stay, marked as not current. Raises Unbalanced.
     """
-    ruleset = ruleset or active_rules()
     Run.objects.filter(statement__in=statements, is_current=True).update(is_current=False)
     runs = [Run.objects.create(statement=statement, ruleset=ruleset) for statement in statements]
-    totals = make_facts(duck, [(run.pk, run.statement) for run in runs], list(ruleset.rules.all()), tags_type)
-    _copy(duck)
+    totals = make_facts(duck, [(run.pk, run.statement) for run in runs], rules)
+    loading.load(duck, rules)
     for run in runs:
         of_run = totals[run.pk]
         run.facts, run.allocated = of_run.facts, of_run.allocated
@@ -81,6 +67,12 @@ def active_rules() -> RuleSet:
     return found or RuleSet.objects.create(version=1, state="active", note="no rules yet")
 
 
+def rules_that_count() -> tuple[RuleSet, list[Rule]]:
+    """The active version and its rules, in order."""
+    ruleset = active_rules()
+    return ruleset, list(ruleset.rules.select_related("tenant"))
+
+
 def active_rules_now() -> list[Rule]:
     """The rules that count, in order; none where none were ever activated. Writes nothing."""
     return list(Rule.objects.filter(ruleset__state="active").select_related("tenant"))
@@ -90,9 +82,8 @@ def make_facts(
     duck: duckdb.DuckDBPyConnection,
     numbered: Sequence[tuple[int, Statement]],
     rules: Sequence[Rule],
-    tags_type: str,
 ) -> dict[int, Totals]:
-    """Make the table `facts` from the view `lines` for statements with the numbers they get; gives their totals.
+    """Make the table `facts` from the view `groups` for statements with the numbers they get; gives their totals.
 
     Reads PostgreSQL, writes nothing there. Raises Unbalanced.
     """
@@ -102,12 +93,7 @@ def make_facts(
         "provider VARCHAR, billing_account VARCHAR, currency VARCHAR, period DATE, run BIGINT",
         [(s.provider, s.billing_account, s.currency, s.period_start, number) for number, s in numbered],
     )  # fmt: skip
-    found = classifying.classes(rules, tags_type)
-    sums = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
-    duck.execute(
-        "CREATE OR REPLACE TABLE groups AS SELECT provider, billing_account, currency, CAST(period_start AS DATE) AS period, "
-        f"day, sub_account, service{found.extra}, {sums}, count(*) AS lines FROM lines GROUP BY ALL"
-    )
+    found = classifying.classes(rules, "")
     duck.execute(
         f"CREATE OR REPLACE TABLE taken AS SELECT g.*, l.run, s.id AS sub, s.account, {found.rule} AS rule, "
         f"{found.tenant} AS tenant FROM groups g "
@@ -191,19 +177,3 @@ def _balanced(
             raise Unbalanced(f"{statement}: {billed} came of {statement.billed} billed; nothing was written.")
         totals[number] = Totals(count, allocated, overhead, unallocated)
     return totals
-
-
-def _copy(duck: duckdb.DuckDBPyConnection) -> None:
-    """The table `facts` into PostgreSQL, as a CSV that neither side holds in memory."""
-    with tempfile.TemporaryDirectory(prefix="facts-", dir=bills_dir()) as folder:
-        path = Path(folder) / "facts.csv"
-        duck.execute(
-            "COPY (SELECT run, day, tenant, account, sub, service, rule, currency, billed, effective, listed, lines "
-            f"FROM facts) TO {literal(path)} (FORMAT csv, HEADER false)"
-        )
-        statement = f"COPY cost_dailycost ({', '.join(FACT_COLUMNS)}) FROM STDIN (FORMAT csv)"
-        with connection.cursor() as cursor, path.open("rb") as stream:
-            driver: Any = cursor.cursor
-            with driver.copy(statement) as copy:
-                while block := stream.read(store.BLOCK):
-                    copy.write(block)

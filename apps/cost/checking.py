@@ -74,11 +74,17 @@ def _wanted(kind: Type) -> str:
     return {Type.MONEY: "a number", Type.TIME: "a time", Type.TAGS: "text or a map"}.get(kind, "text")
 
 
+def count_lines(connection: duckdb.DuckDBPyConnection, path: str) -> int:
+    """The number of lines below the header, as the file's own footer says."""
+    row = connection.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchone()
+    return int(row[0]) if row else 0
+
+
 def check_lines(
     connection: duckdb.DuckDBPyConnection, path: str, file: str, found: Sequence[Source]
-) -> tuple[int, list[Finding]]:
-    """The number of lines and what they break. One pass counts; lines are looked for only where there are any."""
-    checks = list(_checks(found))
+) -> list[Finding]:
+    """What the lines of a file break. One pass counts; lines are looked for only where there are any."""
+    checks = of_lines(found)
     raws = "".join(f", {source.raw} AS raw_{source.column.name}" for source in found)
     lines = select(path, 0, list(found), extra=raws)
     counts = ", ".join(f"count_if({check.broken})" for check in checks)
@@ -96,7 +102,12 @@ def check_lines(
             )
     if not row[0]:
         findings.append(Finding("file.empty", "There is no line below the header.", file=file))
-    return int(row[0]), findings
+    return findings
+
+
+def of_lines(found: Sequence[Source], *, with_tags: bool = True) -> list[Check]:
+    """The rules over lines that a file of these columns is tested by; whether tags are JSON may be tested elsewhere."""
+    return [check for check in _checks(found) if with_tags or check.rule != "tags.json"]
 
 
 def _checks(found: Sequence[Source]) -> Iterator[Check]:

@@ -191,9 +191,7 @@ def union(files: list[tuple[str, list[Source]]]) -> tuple[str, str]:
     is_map = len(types) == 1 and next(iter(types)).startswith("MAP")
     parts = []
     for number, (path, found) in enumerate(files):
-        if not is_map:
-            found = [_as_json(source) for source in found]
-        parts.append(select(path, number, found))
+        parts.append(select(path, number, found if is_map else with_text_tags(found)))
     return " UNION ALL ".join(parts), "MAP" if is_map else "VARCHAR"
 
 
@@ -203,6 +201,11 @@ class _JsonTags(Source):
     @property
     def value(self) -> str:
         return f"CAST(to_json({self.raw}) AS VARCHAR)"
+
+
+def with_text_tags(found: list[Source]) -> list[Source]:
+    """The columns, with a map of tags read as JSON text."""
+    return [_as_json(source) for source in found]
 
 
 def _as_json(source: Source) -> Source:

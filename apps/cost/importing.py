@@ -20,11 +20,11 @@ from apps.accounts.models import Account
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import allocating, checking, focus, store
+from . import allocating, checking, focus, grouping, store
 from .checking import Finding
 from .choices import MOST_TRIES, BillState
 from .duck import connected
-from .models import Bill, Statement, SubAccount
+from .models import Bill, Rule, Statement, SubAccount
 from .store import Taken, Unusable
 
 #: PostgreSQL's advisory lock of whoever writes statements and facts: one at a time.
@@ -195,9 +195,9 @@ def _refuse(bill: Bill, refusal: Refusal) -> None:
 
 def _import(duck: duckdb.DuckDBPyConnection, bill: Bill) -> None:
     """Raises Refusal; the caller's savepoint then undoes what was written."""
-    files, lines, findings = _checked(duck, bill)
-    query, tags = focus.union(files)
-    duck.execute(f"CREATE VIEW lines AS {query}")
+    opened = grouping.open_files(duck, _files(duck, bill))
+    ruleset, rules = allocating.rules_that_count()
+    lines, findings = _grouped(duck, bill, opened, rules)
     found = _statements(duck)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MONEY_LOCK])
@@ -211,39 +211,54 @@ def _import(duck: duckdb.DuckDBPyConnection, bill: Bill) -> None:
         statement, change = _write_statement(bill, one)
         statements.append(statement)
         changes.append(change)
-    allocating.allocate_lines(duck, statements, tags)
+    # Rules activated meanwhile find these statements counted by former ones, and follow.
+    allocating.allocate_groups(duck, statements, ruleset, rules)
     _still_whole(bill)
     bill.state, bill.finished_at, bill.lines = BillState.IMPORTED, timezone.now(), lines
-    bill.report = checking.as_report(findings, changes=changes, tags=tags)
+    bill.report = checking.as_report(findings, changes=changes, tags=opened.tags)
     bill.save()
     record([event("bill.imported", f"Bill {bill} was imported: {lines:,} lines")])
 
 
-def _checked(
-    duck: duckdb.DuckDBPyConnection, bill: Bill
-) -> tuple[list[tuple[str, list[focus.Source]]], int, list[Finding]]:
-    """The bill's files with their columns, all lines counted, and what is wrong with them."""
-    files, findings, lines = [], list[Finding](), 0
+def _files(duck: duckdb.DuckDBPyConnection, bill: Bill) -> list[tuple[str, list[focus.Source]]]:
+    """The bill's files with their columns. Raises Refusal where a column lacks or cannot be read."""
+    files, findings = [], list[Finding]()
     for path, told in _paths(bill):
         try:
             lines_path, columns = store.as_parquet(duck, path)
         except (Unusable, OSError) as error:
             raise Refusal([Finding("file.unreadable", str(error), file=told)]) from error
         found = focus.sources(columns)
-        wrong = checking.check_columns(told, found)
-        if not wrong:
-            try:
-                count, wrong = checking.check_lines(duck, str(lines_path), told, found)
-            except duckdb.Error as error:
-                raise Refusal(
-                    [Finding("file.unreadable", str(error).split("\n")[0][:300], file=told)]
-                ) from error
-            lines += count
-        findings += wrong
+        findings += checking.check_columns(told, found)
         files.append((str(lines_path), found))
     if any(one.is_error for one in findings):
+        raise Refusal(findings)
+    return files
+
+
+def _grouped(
+    duck: duckdb.DuckDBPyConnection, bill: Bill, opened: grouping.Opened, rules: list[Rule]
+) -> tuple[int, list[Finding]]:
+    """Lines in all, and what is wrong with them, which is looked for only where the one pass met something."""
+    unread: duckdb.Error | None = None
+    try:
+        is_broken = grouping.group(duck, opened, rules)
+    except duckdb.Error as error:
+        is_broken, unread = True, error
+    lines, findings = 0, list[Finding]()
+    for (path, found), (_, told) in zip(opened.files, _paths(bill), strict=True):
+        try:
+            count = checking.count_lines(duck, path)
+            findings += checking.check_lines(duck, path, told, found) if is_broken or not count else []
+        except duckdb.Error as error:
+            text = str(error).split("\n")[0][:300]
+            raise Refusal([Finding("file.unreadable", text, file=told)]) from error
+        lines += count
+    if unread and not any(one.is_error for one in findings):
+        findings.append(Finding("file.unreadable", str(unread).split("\n")[0][:300]))
+    if any(one.is_error for one in findings):
         raise Refusal(findings, lines)
-    return files, lines, findings
+    return lines, findings
 
 
 def _paths(bill: Bill) -> list[tuple[Path, str]]:
@@ -261,11 +276,16 @@ def _still_whole(bill: Bill) -> None:
 
 def _statements(duck: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """What the bill adds up to, by billing account, period and currency."""
+    duck.execute(
+        "CREATE OR REPLACE TABLE names AS SELECT provider, billing_account, sub_account, "
+        "max(billing_account_name) AS billing_account_name, max(sub_account_name) AS sub_account_name FROM lines GROUP BY ALL"
+    )
     cursor = duck.execute(
-        "SELECT provider, billing_account, max(billing_account_name) AS billing_account_name, currency, "
-        "CAST(period_start AS DATE) AS period_start, CAST(max(period_end) AS DATE) AS period_end, count(*) AS lines, "
-        "sum(billed) AS billed, sum(effective) AS effective, sum(listed) AS listed FROM lines "
-        "GROUP BY provider, billing_account, currency, CAST(period_start AS DATE) ORDER BY 1, 2, 4, 5"
+        "SELECT provider, billing_account, any_value(n.name) AS billing_account_name, currency, period AS period_start, "
+        "max(period_end) AS period_end, CAST(sum(lines) AS BIGINT) AS lines, "
+        "sum(billed) AS billed, sum(effective) AS effective, sum(listed) AS listed FROM groups "
+        "LEFT JOIN (SELECT provider, billing_account, max(billing_account_name) AS name FROM names GROUP BY ALL) n "
+        "USING (provider, billing_account) GROUP BY provider, billing_account, currency, period ORDER BY 1, 2, 4, 5"
     )
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -297,7 +317,7 @@ def _known_spans(key: tuple[str, str, str]) -> list[tuple[date, date]]:
 def _sub_accounts(duck: duckdb.DuckDBPyConnection) -> None:
     """Make the sub-accounts that are new; one whose id is an account's own is placed in it at once."""
     seen = duck.execute(
-        "SELECT provider, sub_account, coalesce(max(sub_account_name), '') FROM lines GROUP BY 1, 2 ORDER BY 1, 2"
+        "SELECT provider, sub_account, coalesce(max(sub_account_name), '') FROM names GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     known = set(SubAccount.objects.values_list("provider", "external_id"))
     accounts = dict(Account.objects.exclude(external_id="").values_list("external_id", "pk"))

@@ -20,6 +20,7 @@ def register() -> None:
     ticks.register("read open bills", every=15.0, send=_send("read_open_bills"))
     ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
     ticks.register("count usage", every=3600.0, send=_send("count_usage"))
+    ticks.register("forget old costs", every=86_400.0, send=_send("forget_old_facts"))
     benches.register("books", _books)
 
 

@@ -17,7 +17,7 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.tenants.models import Tenant
 
-from . import allocating
+from . import allocating, grouping
 from .choices import SetState
 from .duck import connected
 from .importing import MONEY_LOCK
@@ -110,8 +110,8 @@ def preview(ruleset: RuleSet, period: date | None = None) -> Preview:
     rules = list(ruleset.rules.select_related("tenant"))
     for bill, own in _by_bill(list(statements.filter(**_in_month("period_start", period)))).items():
         with connected() as duck:
-            tags = allocating.open_lines(duck, bill)
-            made = allocating.make_facts(duck, [(one.pk, one) for one in own], rules, tags)
+            grouping.group(duck, allocating.open_lines(duck, bill), rules)
+            made = allocating.make_facts(duck, [(one.pk, one) for one in own], rules)
             for one in own:
                 before = totals.get(one.currency, (Decimal(0),) * 3)
                 new = (made[one.pk].allocated, made[one.pk].overhead, made[one.pk].unallocated)
@@ -215,5 +215,6 @@ def allocate_again(bill: Bill) -> None:
         statements = list(bill.statements.filter(is_current=True))
         if statements:
             with connected() as duck:
-                tags = allocating.open_lines(duck, bill)
-                allocating.allocate_lines(duck, statements, tags)
+                ruleset, rules = allocating.rules_that_count()
+                grouping.group(duck, allocating.open_lines(duck, bill), rules)
+                allocating.allocate_groups(duck, statements, ruleset, rules)

@@ -5,7 +5,7 @@ from django.db.models import Q
 from apps.access import scoping
 from apps.access.scoping import Scopes
 
-from .models import DailyCost, SubAccount, Usage
+from .models import DailyCost, DayCost, MonthlyCost, SubAccount, Usage
 
 
 def costs_within(scopes: Scopes) -> Q:
@@ -16,5 +16,7 @@ def costs_within(scopes: Scopes) -> Q:
 def register() -> None:
     """Tell `access`; called from registers.py."""
     scoping.register(DailyCost, costs_within)
+    scoping.register(MonthlyCost, costs_within)
+    scoping.register(DayCost, lambda scopes: Q(account_id__in=scopes.accounts))
     scoping.register(SubAccount, costs_within)
     scoping.register(Usage, lambda scopes: Q(tenant_id__in=scopes.tenants))

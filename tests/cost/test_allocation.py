@@ -10,12 +10,25 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.access.services import system_actor
-from apps.cost import allocating, importing, rulebook
-from apps.cost.models import Bill, DailyCost, Rate, Rule, RuleSet, Run, Statement, SubAccount, Usage
+from apps.cost import allocating, forgetting, importing, rulebook
+from apps.cost.models import (
+    Bill,
+    DailyCost,
+    DayCost,
+    MonthlyCost,
+    Rate,
+    Rule,
+    RuleSet,
+    Run,
+    Statement,
+    SubAccount,
+    Usage,
+)
 from tests import factories
 from tests.cost.bills import (
     LINE,
@@ -129,6 +142,18 @@ class TestVersions:
         assert by_tenant() == {"a": 4}
         assert DailyCost.objects.filter(run=before).get().tenant is None
         assert list(Run.objects.order_by("pk").values_list("is_current", flat=True)) == [False, True]
+
+    def test_facts_of_the_run_before_the_last_are_forgotten(self) -> None:
+        tenants("a")
+        deliver(as_csv(lines("4")))
+        add_rules({"kind": "evenly"})
+        add_rules({"kind": "overhead"})
+        assert forgetting.forget_old_facts() == 1 == forgetting.forget_old_facts() + 1
+        assert sums("rule__kind") == {"overhead": 4}
+        assert DailyCost.objects.filter(run__is_current=False).get().rule is not None, (
+            "the last former one stays"
+        )
+        assert MonthlyCost.objects.count() == 3, "what they came to stays"
 
     def test_it_is_repeatable(self) -> None:
         tenants("a", "b")
@@ -249,7 +274,7 @@ def three() -> Iterator[list[Any]]:
 def forget() -> None:
     """Between examples: bills and rules away, tenants stay."""
     with factories.as_system():
-        for model in (DailyCost, Run):
+        for model in (DailyCost, MonthlyCost, DayCost, Run):
             model.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
         Statement.objects.update(replaces=None)
         for model in (Statement, Bill, Rule, RuleSet):
@@ -290,6 +315,14 @@ def test_for_any_rules_and_any_bill(
     again, is_new = importing.receive_upload([("x.csv", [as_csv(some)])], actor=system_actor("command"))
     importing.read_bill(again.pk)
     assert not is_new and facts() == made
+    for model in (MonthlyCost, DayCost):
+        rows = model.objects.filter(run__is_current=True).values_list(
+            "sub_account__external_id", "currency", "rule"
+        )
+        daily = current().order_by().values_list("sub_account__external_id", "currency", "rule")
+        assert set(rows.annotate(Sum("billed"), Sum("effective"))) == set(
+            daily.annotate(Sum("billed"), Sum("effective"))
+        )
     with factories.as_system():
         rulebook.allocate_again(again)
     assert facts() == made

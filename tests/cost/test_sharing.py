@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import duckdb
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.cost.sharing import MOST_WEIGHT, scaled, share_out, shares_sql
@@ -35,7 +35,7 @@ def test_order_and_sign_change_nothing(amount: Decimal, weights: dict[str, int])
     assert share_out(-amount, weights) == {key: -share for key, share in share_out(amount, weights).items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(AMOUNTS, min_size=1, max_size=4), WEIGHTS.filter(bool))
 def test_the_sql_does_what_is_stated(amounts: list[Decimal], weights: dict[str, int]) -> None:
     with duckdb.connect() as duck:

@@ -1,6 +1,6 @@
 """Sums of what counts: by month, by two dimensions, by day. Never two currencies in one sum."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,7 +12,8 @@ from django.db.models.functions import Coalesce, TruncMonth
 from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
 
-from ..models import DailyCost, Statement
+from ..models import DailyCost, DayCost, MonthlyCost, Statement
+from ..models.facts import Cost
 
 MEASURES = {"billed": "Billed", "effective": "Effective", "listed": "At list price"}
 #: By the name in the address: the word, and the columns that name and label a value.
@@ -25,8 +26,9 @@ DIMENSIONS: dict[str, tuple[str, str, str]] = {
     "day": ("Day", "day", "day"),
 }
 NOTHING = {"tenant": "no tenant", "account": "in no account", "rule": "unallocated", "sub_account": "unnamed"}
-ALLOCATED, OVERHEAD = Q(tenant__isnull=False), Q(tenant__isnull=True, rule__isnull=False)
-UNALLOCATED = Q(tenant__isnull=True, rule__isnull=True)
+#: Neither a tenant nor a rule.
+UNALLOCATED = Q(rule__isnull=True)
+Rows = QuerySet[Any]
 
 
 def sees_all(user: Any) -> bool:
@@ -34,9 +36,22 @@ def sees_all(user: Any) -> bool:
     return scopes_of(user, Permission.SEE_COST).everything
 
 
-def costs(user: Any) -> QuerySet[DailyCost]:
-    """What counts, of what the reader may see the cost of."""
-    return visible(user, DailyCost.objects.filter(run__is_current=True), Permission.SEE_COST).order_by()
+def costs(user: Any, *names: str, **where: Any) -> Rows:
+    """What counts, of what the reader may see the cost of, from the shortest table that can answer.
+
+    `names` are the dimensions asked for, `where` conditions on facts. Over tenants where none is named (and the
+    reader's scopes name none), over days where no day is named.
+    """
+    return visible(
+        user, _facts(user, names, where).objects.filter(run__is_current=True, **where), Permission.SEE_COST
+    ).order_by()
+
+
+def _facts(user: Any, names: Collection[str], where: Collection[str]) -> type[Cost]:
+    of_tenant = "tenant" in names or any(one.startswith("tenant") for one in where)
+    if not of_tenant and not scopes_of(user, Permission.SEE_COST).tenants:
+        return DayCost
+    return DailyCost if "day" in names or "day" in where else MonthlyCost
 
 
 def months() -> list[date]:
@@ -54,7 +69,7 @@ def month_end(month: date) -> date:
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
-def in_month(rows: QuerySet[DailyCost], month: date) -> QuerySet[DailyCost]:
+def in_month(rows: Rows, month: date) -> Rows:
     """The costs of the bills of a month, whichever day their lines name."""
     return rows.filter(
         run__statement__period_start__gte=month, run__statement__period_start__lt=month_end(month)
@@ -85,9 +100,12 @@ def _sum(measure: str, where: Q | None = None) -> Coalesce:
 
 def summary(user: Any, month: date) -> list[CurrencySum]:
     """The month in each currency, the largest first. One query."""
-    rows = in_month(costs(user), month).values("currency").annotate(
+    rows = in_month(costs(user), month)
+    given = Q(to_tenants=True) if rows.model is DayCost else Q(tenant__isnull=False)
+    rows = rows.values("currency").annotate(
         sum_billed=_sum("billed"), sum_effective=_sum("effective"), sum_listed=_sum("listed"),
-        allocated=_sum("billed", ALLOCATED), overhead=_sum("billed", OVERHEAD), unallocated=_sum("billed", UNALLOCATED),
+        allocated=_sum("billed", given), overhead=_sum("billed", ~given & ~UNALLOCATED),
+        unallocated=_sum("billed", UNALLOCATED),
     )  # fmt: skip
     found = [
         CurrencySum(
@@ -99,7 +117,7 @@ def summary(user: Any, month: date) -> list[CurrencySum]:
     return sorted(found, key=lambda one: (-one.billed, one.currency))
 
 
-def totals(rows: QuerySet[DailyCost], measure: str) -> list[tuple[str, Decimal]]:
+def totals(rows: Rows, measure: str) -> list[tuple[str, Decimal]]:
     """What rows of facts come to, by currency."""
     return list(rows.order_by().values_list("currency").annotate(total=Sum(measure)).order_by("-total"))
 
@@ -107,8 +125,8 @@ def totals(rows: QuerySet[DailyCost], measure: str) -> list[tuple[str, Decimal]]
 def trend(user: Any, currency: str, **where: Any) -> list[tuple[date, Decimal]]:
     """What each month came to in one currency, oldest first."""
     rows = (
-        costs(user)
-        .filter(currency=currency, **where)
+        costs(user, **where)
+        .filter(currency=currency)
         .annotate(month=TruncMonth("run__statement__period_start"))
     )
     return list(rows.values_list("month").annotate(total=Sum("billed")).order_by("month"))
@@ -116,7 +134,7 @@ def trend(user: Any, currency: str, **where: Any) -> list[tuple[date, Decimal]]:
 
 def daily(user: Any, month: date, currency: str, **where: Any) -> list[tuple[date, Decimal]]:
     """What each day of a month's bills came to."""
-    rows = in_month(costs(user), month).filter(currency=currency, **where)
+    rows = in_month(costs(user, "day", **where), month).filter(currency=currency)
     return list(rows.values_list("day").annotate(total=Sum("billed")).order_by("day"))
 
 
@@ -130,7 +148,7 @@ def breakdown(
 ) -> Any:
     """Sums by dimensions and currency, the largest first: each row has the columns of its dimensions, `amount`, `lines`."""
     columns = dict.fromkeys(column for name in dimensions for column in DIMENSIONS[name][1:])
-    rows = in_month(costs(user), month).filter(**(where or {}))
+    rows = in_month(costs(user, *dimensions, **(where or {})), month)
     return rows.values(*columns, "currency").annotate(amount=Sum(measure)).order_by("-amount", *columns)
 
 

@@ -47,7 +47,7 @@ def bill_lines(user: Any, month: date, where: Mapping[str, Any]) -> LinesPage:
     A share of a pool has no lines of its own. Who sees all is shown the pool's; anybody else only what is given
     to their tenants whole, or lies in their accounts.
     """
-    facts = in_month(costs(user), month).filter(**where)
+    facts = in_month(costs(user, **where), month)
     found = facts.values_list(
         "run__statement__bill_id",
         "run__statement_id",
@@ -82,7 +82,7 @@ def _of_bill(
     used = {rule for _, _, rule, _ in parts if rule in shared}
     pools |= used
     with connected() as duck:
-        tags = allocating.open_lines(duck, bill)
+        tags = allocating.open_lines(duck, bill).tags
         classifying.fill_lookups(duck)
         classes = classifying.classes(rules, tags)
         conditions = _conditions(user, parts, where, used)

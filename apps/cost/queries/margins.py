@@ -13,7 +13,7 @@ from apps.access.scoping import visible
 from apps.tenants.models import Plan, Subscription, Tenant
 
 from ..choices import SHARING
-from ..models import DailyCost, Rate
+from ..models import MonthlyCost, Rate
 from .figures import in_month, month_end
 
 CENT = Decimal("0.01")
@@ -101,7 +101,7 @@ def margins(user: Any, month: date, currency: str, *, prices: Mapping[int, Decim
     tenants = visible(user, Tenant, Permission.SEE_COST).order_by()
     missing = set[str]()
     cost: dict[int, Decimal] = {}
-    rows = in_month(DailyCost.objects.filter(run__is_current=True), month).order_by()
+    rows = in_month(MonthlyCost.objects.filter(run__is_current=True), month).order_by()
     for tenant, its, amount in (
         rows.filter(tenant__in=tenants.values("pk"))
         .values_list("tenant_id", "currency")
@@ -152,7 +152,7 @@ def _revenue(
 def with_reasons(month: date, losing: Sequence[Margin]) -> list[Margin]:
     """Tenants that cost more than they earn, each with what its cost is made of. One query."""
     ids = [row.tenant_id for row in losing]
-    rows = in_month(DailyCost.objects.filter(run__is_current=True, tenant_id__in=ids), month).order_by()
+    rows = in_month(MonthlyCost.objects.filter(run__is_current=True, tenant_id__in=ids), month).order_by()
     parts: dict[int, dict[str, Decimal]] = {}
     shared: dict[int, Decimal] = {}
     for tenant, service, kind, amount in rows.values_list("tenant_id", "service", "rule__kind").annotate(

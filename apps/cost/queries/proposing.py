@@ -67,7 +67,7 @@ def proposals(month: date) -> list[Proposal]:
 def _of_bill(bill: Bill) -> list[tuple[tuple[str, str, str], Decimal, int, int]]:
     rules = allocating.active_rules_now()
     with connected() as duck:
-        tags = allocating.open_lines(duck, bill)
+        tags = allocating.open_lines(duck, bill).tags
         classifying.fill_lookups(duck)
         classes = classifying.classes(rules, tags)
         duck.execute(

@@ -68,7 +68,7 @@ def breakdown(request: HttpRequest) -> HttpResponse:
     found = paged(request, rows)
     shown = [_row(row, names, asked, month) for row in found["page"]]
     sums = (
-        figures.in_month(figures.costs(request.user), month).filter(**where)
+        figures.in_month(figures.costs(request.user, **where), month)
         if month
         else figures.costs(request.user).none()
     )
@@ -121,7 +121,7 @@ def bill_lines(request: HttpRequest) -> HttpResponse:
     context["found"] = lines.bill_lines(request.user, month, where) if month else None
     if month:
         context["facts"] = figures.totals(
-            figures.in_month(figures.costs(request.user), month).filter(**where), "billed"
+            figures.in_month(figures.costs(request.user, **where), month), "billed"
         )
     context["narrowed"] = _chips(asked, [])
     return render(request, "cost/lines.html", context)
@@ -145,7 +145,7 @@ def tenant(request: HttpRequest, pk: int) -> HttpResponse:
         points = figures.daily(request.user, month, currency, **where)
         context |= {
             "rows": rows, "currency": currency, "chart": figures.chart(points, "Billed", currency),
-            "totals": figures.totals(figures.in_month(figures.costs(request.user), month).filter(**where), "billed"),
+            "totals": figures.totals(figures.in_month(figures.costs(request.user, **where), month), "billed"),
             "trend": figures.trend(request.user, currency, **where)[-13:][::-1],
         }  # fmt: skip
     return render(request, "cost/tenant.html", context)
