@@ -303,6 +303,8 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},
+        # Every sign-in is in the trail; here it would be four lines.
+        "axes": {"level": "WARNING"},
         # It names addresses with their secrets in what it logs; what came of a page is kept as a Delivery.
         "apprise": {"level": "CRITICAL", "propagate": False},
         "httpcore": {"level": "WARNING"},

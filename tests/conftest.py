@@ -86,12 +86,15 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
 
 @pytest.fixture(autouse=True)
 def _fresh_system_actors() -> None:
-    """The process remembers its system actors' ids and who was refused; a flushed test database does not."""
+    """The process remembers system actors' ids, refusals, counts and roles; a flushed test database does not."""
+    from django.core.cache import cache
+
     from apps.access import services
     from apps.audit import telling
 
     services._system.clear()
     telling.REFUSALS.forget()
+    cache.clear()
 
 
 def _flush_past_the_trail(ops: Any, statements: list[str]) -> None:

@@ -1,19 +1,32 @@
 """What the shell around each page shows."""
 
+from hashlib import sha256
 from typing import Any
 
+from django.core.cache import cache
 from django.http import HttpRequest
 from django.urls import reverse
 
 from apps.core import navigation
 
-from .scoping import holds
+from .choices import Permission
+from .scoping import holds, scopes_of
+
+#: Seconds that the words beside the reader's name are kept; what they may do is asked anew on every request.
+SUMMARY_SECONDS = 60
 
 
 def _role_summary(user: Any) -> str:
     """Beside the name: the reader's roles and on what, the first two of them."""
     if user.is_superuser:
         return "superuser"
+    scopes = scopes_of(user, Permission.VIEW)
+    held = (scopes.everything, sorted(scopes.accounts), sorted(scopes.cells), sorted(scopes.tenants))
+    key = f"roles:{user.pk}:{sha256(repr(held).encode()).hexdigest()}"
+    return str(cache.get_or_set(key, lambda: _roles_in_words(user), SUMMARY_SECONDS))
+
+
+def _roles_in_words(user: Any) -> str:
     grants = [
         str(grant) for grant in user.grants.select_related("role", "scope").order_by("role__name", "pk")[:3]
     ]

@@ -114,7 +114,7 @@ def _submit(
             params=params,
             actor=request.user,
             reason=given_reason(request),
-            idempotency_key=request.POST.get("key", ""),
+            idempotency_key=services.own_key(request.user, request.POST.get("key", "")),
             via=Via.ADMIN,
         )
     except services.Refused as refusal:

@@ -118,6 +118,8 @@ def _note_for_restart(work: Work, seen: Observation) -> Outcome:
     """As `_note`. One that could not be seen has no generation to be told from by: its restart would be no order."""
     if seen.state == "missing":
         return Failed(f"There is nothing to restart: {seen.detail or 'it is not seen'}.")
+    if seen.state == "unknown":
+        return Failed(f"It cannot be seen: {seen.detail}.")
     return _note(work, seen)
 
 
@@ -164,7 +166,14 @@ def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
     return Later(LOOK, seen.detail or seen.state)
 
 
+def _was_stopped(work: Work) -> bool:
+    """Whether it was stopped on purpose when the new version came; operations of an older release say nothing of it."""
+    return bool(work.notes.get("was_wanted") == Wanted.STOPPED)
+
+
 def _is_old_version_back(work: Work, seen: Observation) -> Outcome:
+    if _was_stopped(work):
+        return _is_stopped(work, seen)
     if seen.version == work.notes["wanted_before"] and seen.state == "running" and seen.healthy:
         return Done(f"healthy on version {seen.version} again")
     return Later(LOOK, seen.detail or seen.state)
@@ -172,9 +181,10 @@ def _is_old_version_back(work: Work, seen: Observation) -> Outcome:
 
 def _note_for_deploy(works: Sequence[Work]) -> dict[int, Outcome]:
     """As `_note`, and which version to come back to; a version that the provider has not got fails here."""
-    before = dict(
-        Instance.objects.filter(pk__in=[w.target_id for w in works]).values_list("pk", "wanted_version")
-    )
+    rows = Instance.objects.filter(pk__in=[w.target_id for w in works])
+    before = {
+        pk: (version, wanted) for pk, version, wanted in rows.values_list("pk", "wanted_version", "wanted")
+    }
     seen = _observe(works)
     outcomes: dict[int, Outcome] = {}
     for provider, pairs in _by_provider(works):
@@ -184,9 +194,14 @@ def _note_for_deploy(works: Sequence[Work]) -> dict[int, Outcome]:
             if version not in known:
                 outcomes[work.id] = Failed(f"There is no version “{version}” in this cell.", retryable=False)
                 continue
+            if seen[work.target_id].state == "unknown":
+                outcomes[work.id] = Failed(f"It cannot be seen: {seen[work.target_id].detail}.")
+                continue
             noted = _note(work, seen[work.target_id])
             assert isinstance(noted, Done)  # noqa: S101 - that is what _note gives
-            outcomes[work.id] = Done(noted.detail, {**noted.notes, "wanted_before": before[work.target_id]})
+            version, wanted = before[work.target_id]
+            kept = {"wanted_before": version, "was_wanted": wanted}
+            outcomes[work.id] = Done(noted.detail, {**noted.notes, **kept})
     return outcomes
 
 
@@ -218,6 +233,13 @@ def _apply(version_of: Callable[[Work], str]) -> Acts:
         return result
 
     return act
+
+
+def _put_back(provider: Any, pairs: Sequence[tuple[Work, Target]]) -> Mapping[int, ProviderError | None]:
+    """The old version, and stopped again where it was stopped before the new one was tried on it."""
+    errors = dict(_apply(lambda w: w.notes["wanted_before"])(provider, pairs))
+    stopped = [target for work, target in pairs if _was_stopped(work) and not errors.get(work.target_id)]
+    return {**errors, **(provider.stop_many(stopped) if stopped else {})}
 
 
 def _collect(works: Sequence[Work]) -> dict[int, Outcome]:
@@ -333,8 +355,8 @@ DEPLOY = Kind(
         Step("watch its health", _look(_is_new_version_good), timeout=PATIENCE + 30),
     ),
     undo=(
-        Step("put the old version back", _act(_apply(lambda w: w.notes["wanted_before"]), want=lambda w: {
-            "wanted_version": w.notes["wanted_before"]}), timeout=60),
+        Step("put the old version back", _act(_put_back, want=lambda w: {
+            "wanted_version": w.notes["wanted_before"], "wanted": w.notes.get("was_wanted", str(Wanted.RUNNING))}), timeout=60),
         Step("wait until healthy", _look(_is_old_version_back), timeout=60),
     ),
     undo_from=1,

@@ -1,7 +1,7 @@
 """What is seen of instances: from a provider's observation to health, kept and told when it changes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +84,8 @@ def assess(observation: Observation, *, wanted: str) -> Seen:
             health = Health.FAILING
         case "starting":
             health = Health.STARTING
+        case "unknown":
+            health = Health.UNKNOWN
         case _:
             down = wanted == Wanted.RUNNING
             health = Health.FAILING if down else Health.STOPPED
@@ -158,6 +160,10 @@ def _compared(
         if at is not None and at > since:
             continue
         seen = assess(observations[row["id"]], wanted=row["wanted"])
+        if seen.health == Health.UNKNOWN:  # what was known of it stands
+            seen = replace(
+                seen, version=row["version"], generation=row["generation"], endpoint=row["endpoint"]
+            )
         before = (row["health"], row["health_detail"], row["version"], row["generation"], row["endpoint"])
         after = (seen.health, seen.detail, seen.version, seen.generation, seen.endpoint)
         is_old = at is None or (since - at).total_seconds() > RENEW
@@ -169,6 +175,7 @@ TOLD = {
     Health.DEGRADED: Tone.WARN,
     Health.WELL: Tone.OK,
     Health.STOPPED: Tone.PLAIN,
+    Health.UNKNOWN: Tone.WARN,
 }
 
 
@@ -177,13 +184,17 @@ def _change_event(row: Mapping[str, Any], seen: Seen, prober: int) -> Event | No
     before, after = row["health"], seen.health
     if before == after or after not in TOLD:
         return None
-    if after == Health.WELL and before not in (Health.FAILING, Health.DEGRADED):
+    was_told = before in (Health.FAILING, Health.DEGRADED) or (
+        before == Health.UNKNOWN and row["observed_at"] is not None
+    )
+    if after == Health.WELL and not was_told:
         return None
     words = {
         Health.WELL: "is well again",
         Health.FAILING: "fails",
         Health.DEGRADED: "is degraded",
         Health.STOPPED: "is stopped",
+        Health.UNKNOWN: "cannot be seen",
     }
     return Event(
         kind=f"instance.{after}",

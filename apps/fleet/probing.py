@@ -56,7 +56,9 @@ def _observe(name: str, targets: list[Target]) -> dict[int, Observation]:
     except ProviderError as error:
         logger.warning("provider %s does not answer: %s", name, error)
         return {
-            target.instance_id: Observation("missing", False, "", 0, detail=f"provider: {error}")
+            target.instance_id: Observation(
+                "unknown", False, "", 0, detail=f"the provider does not answer: {error}"
+            )
             for target in targets
         }
     return seen

@@ -9,6 +9,9 @@ from apps.core.models import Event
 from .choices import State
 from .kinds import Done, Failed, Kind, Later, Outcome, Work, find_kind, find_target
 
+#: How the failure of an operation begins that somebody cancelled, and no other's.
+CANCELLED = "Cancelled by "
+
 
 @dataclass(slots=True)
 class Move:
@@ -72,7 +75,7 @@ def _finish(work: Work) -> Move:
             step=work.step,
             events=[told(work, "succeeded", "succeeded", tone=Tone.OK)],
         )
-    cancelled = work.failure.startswith("Cancelled")
+    cancelled = work.failure.startswith(CANCELLED)
     return Move(
         state=State.CANCELLED if cancelled else State.FAILED,
         step=work.step,
@@ -118,7 +121,8 @@ def _give_up(work: Work, kind: Kind, message: str) -> Move:
             events=[told(work, "failed", "failed, and could not go back", why=error, tone=Tone.BAD)],
         )
     if kind.undo and work.step >= kind.undo_from:
-        return _go_back(work, message)
+        # What a step says must not be taken for a cancel at the end of the way back.
+        return _go_back(work, f"It said: {message}" if message.startswith(CANCELLED) else message)
     return Move(
         state=State.FAILED,
         step=work.step,
@@ -142,11 +146,11 @@ def _stop(work: Work, kind: Kind, cancelled_by: str) -> Move:
     A step that failed, or is not done yet, may have done its part: the way back looks first.
     """
     if kind.undo and work.step >= kind.undo_from:
-        return _go_back(work, f"Cancelled by {cancelled_by}")
+        return _go_back(work, f"{CANCELLED}{cancelled_by}")
     return Move(
         state=State.CANCELLED,
         step=work.step,
-        error=f"Cancelled by {cancelled_by}",
+        error=f"{CANCELLED}{cancelled_by}",
         events=[told(work, "cancelled", "cancelled", why=cancelled_by, tone=Tone.WARN)],
     )
 

@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from apps.core.choices import Tone
 from apps.core.models import Event
@@ -34,7 +35,7 @@ MAX_LOST = 25
 
 COLUMNS = (
     "id kind target_type target_id target_label account_id cell_id tenant_id actor_id reason params notes "
-    "step is_undoing attempts fence failure step_started_at started_at"
+    "step is_undoing attempts fence failure step_started_at started_at batch_id"
 ).split()
 
 # A row is due when its time has come and nothing stands before it on its target: no running change,
@@ -43,7 +44,7 @@ CLAIM = f"""
 WITH due AS (
     SELECT o.id, o.state = 'running' AS taken_over, o.started_at IS NULL AS first_start
     FROM operations_operation o
-    WHERE o.kind = ANY(%(kinds)s) AND ((o.state = 'pending' AND o.run_after <= statement_timestamp()
+    WHERE o.kind = ANY(%(kinds)s) AND (%(batches)s OR o.batch_id IS NULL) AND ((o.state = 'pending' AND o.run_after <= statement_timestamp()
            AND (NOT o.is_changing OR NOT EXISTS (
                SELECT 1 FROM operations_operation p
                WHERE p.target_type = o.target_type AND p.target_id = o.target_id AND p.is_changing AND p.id <> o.id
@@ -70,28 +71,34 @@ RETURNING {", ".join("o." + column for column in COLUMNS)}, due.taken_over, due.
 """  # noqa: S608 - the columns are constants of this module
 
 
-def claim(*, owner: str, limit: int) -> list[Work]:
-    """Lease up to `limit` due operations to `owner` for `OPERATIONS_LEASE_SECONDS`.
+def claim(*, owner: str, limit: int, batches: bool = True) -> list[Work]:
+    """Lease up to `limit` due operations to `owner` for `OPERATIONS_LEASE_SECONDS`; without `batches` none of a batch.
 
     Two claims that race for two operations of one target are told apart by the unique index; the
-    loser tries again with one row at a time, so that one clash does not hold up the rest.
+    loser tries again with one row at a time, so that one clash does not hold up the rest. A claim that
+    the database ends because it waits in a circle with another has claimed nothing, and is made again later.
     """
     try:
-        return _claim(owner, limit)
+        return _claim(owner, limit, batches)
     except IntegrityError:
         try:
-            return _claim(owner, 1)
+            return _claim(owner, 1, batches)
         except IntegrityError:
             return []
+    except OperationalError as error:
+        if isinstance(error.__cause__, DeadlockDetected):
+            return []
+        raise
 
 
-def _claim(owner: str, limit: int) -> list[Work]:
+def _claim(owner: str, limit: int, batches: bool) -> list[Work]:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute(
             CLAIM,
             {
                 "owner": owner,
                 "limit": limit,
+                "batches": batches,
                 "lease": settings.OPERATIONS_LEASE_SECONDS,
                 # A kind that only another release knows is left to the workers of that release.
                 "kinds": [kind.name for kind in kinds()],
@@ -147,8 +154,8 @@ def renew(works: Sequence[tuple[int, int]]) -> set[int]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def release(works: Sequence[Work]) -> None:
-    """Give leases back unfinished (a worker that shuts down): another worker may go on at once."""
+def release(works: Sequence[tuple[int, int]]) -> None:
+    """Give leases back unfinished, as (operation id, fence): another worker may go on at once."""
     if not works:
         return
     with connection.cursor() as cursor:
@@ -156,7 +163,7 @@ def release(works: Sequence[Work]) -> None:
             "UPDATE operations_operation o SET lease_until = statement_timestamp() - interval '1 second' "
             "FROM unnest(%s::bigint[], %s::bigint[]) AS held(id, fence) "
             "WHERE o.id = held.id AND o.fence = held.fence AND o.state = 'running'",
-            [[w.id for w in works], [w.fence for w in works]],
+            [[w[0] for w in works], [w[1] for w in works]],
         )
 
 

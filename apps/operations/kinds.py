@@ -35,6 +35,7 @@ class Work:
     failure: str
     step_started_at: datetime
     started_at: datetime
+    batch_id: int | None = None
     first_start: bool = False
     taken_over: bool = False
     is_cancelled: bool = False

@@ -6,12 +6,13 @@ leases meanwhile, since a step may take longer than a lease.
 """
 
 import logging
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 
 from django.conf import settings
@@ -24,11 +25,17 @@ from apps.core.context import acting
 
 from . import engine, guard_rails
 from .kinds import Failed, Kind, Later, Outcome, Work, failure_of, find_kind, find_target
+from .models import Operation
 
 logger = logging.getLogger(__name__)
 
 #: Longest time in seconds that one call goes on claiming; then it finishes what it holds.
 SHIFT = 60.0
+#: Share of a loop's places that operations of batches may fill: a thousand starts that hang leave the others to
+#: whoever asks for one thing.
+BATCH_SHARE = 0.8
+#: Seconds beyond a step's own time limit after which its lease is kept no longer: the call hangs, another worker goes on.
+HUNG = 10.0
 
 
 def worker_name() -> str:
@@ -41,7 +48,8 @@ class LeaseKeeper:
 
     def __init__(self) -> None:
         # With its fence: two loops may hold one operation's lease after each other, and the first is late to notice.
-        self._held: set[tuple[int, int]] = set()
+        # The value is the monotonic time until which it is kept.
+        self._held: dict[tuple[int, int], float] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -54,25 +62,30 @@ class LeaseKeeper:
         finally:
             mine.replace([])
 
-    def swap(self, old: set[tuple[int, int]], new: set[tuple[int, int]]) -> None:
+    def swap(self, old: set[tuple[int, int]], new: set[tuple[int, int]], until: float) -> None:
         with self._lock:
-            self._held -= old
-            self._held |= new
+            for key in old:
+                self._held.pop(key, None)
+            self._held.update(dict.fromkeys(new, until))
             if new and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
                 self._thread.start()
+
+    def due(self) -> list[tuple[int, int]]:
+        """What is to be renewed: whose call is late loses its lease."""
+        now = time.monotonic()
+        return [key for key, until in self._held.items() if until > now]
 
     def _run(self) -> None:
         while True:
             time.sleep(settings.OPERATIONS_LEASE_SECONDS / 4)
             with self._lock:
-                held = list(self._held)
-                if not held:
+                held = self.due()
+                if not self._held:
                     # Said under the lock, so that who adds the next work sees that nobody keeps it.
                     self._thread = None
-            if not held:
-                connection.close()
-                return
+                    connection.close()
+                    return
             try:
                 engine.renew(held)
             except (OperationalError, InterfaceError) as error:
@@ -87,10 +100,15 @@ class Keeping:
         self._keeper = keeper
         self._mine: set[tuple[int, int]] = set()
 
-    def replace(self, works: Iterable[Work]) -> None:
+    def replace(self, works: Iterable[Work], *, seconds: float = math.inf) -> None:
+        """Keep these and no others, for `seconds` at most."""
         new = {(work.id, work.fence) for work in works}
-        self._keeper.swap(self._mine, new)
+        self._keeper.swap(self._mine, new, time.monotonic() + seconds)
         self._mine = new
+
+    def held(self) -> list[tuple[int, int]]:
+        """(operation id, fence) of each."""
+        return list(self._mine)
 
 
 KEEPER = LeaseKeeper()
@@ -107,22 +125,57 @@ def run_due(*, limit: int | None = None, shift: float = SHIFT) -> int:
     until = time.monotonic() + shift
     works: list[Work] = []
     taken = 0
-    with KEEPER.keeping() as keeping:
+    with KEEPER.keeping() as keeping, _giving_back(keeping):
         while True:
-            if len(works) < limit and time.monotonic() < until:
-                fresh = engine.claim(owner=owner, limit=limit - len(works))
+            if time.monotonic() < until:
+                fresh = _claimed(works, owner=owner, limit=limit)
                 taken += len(fresh)
+                keeping.replace([*works, *fresh])
                 works = works + _admitted(fresh)
             if not works:
                 return taken
-            keeping.replace(works)
-            now = time.monotonic()
             works = _still_ours(works)
+            now = time.monotonic()
             ready = [work for work in works if work.ready_at <= now]
             waiting = [work for work in works if work.ready_at > now]
+            keeping.replace(works, seconds=_longest(ready))
             works = waiting + (_round(ready) if ready else [])
             keeping.replace(works)
             _rest(works)
+
+
+@contextmanager
+def _giving_back(keeping: Keeping) -> Iterator[None]:
+    """When the loop is broken off (a worker that is told to stop, a fault), what it holds is free at once."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            engine.release(keeping.held())
+        raise
+
+
+def _claimed(works: Sequence[Work], *, owner: str, limit: int) -> list[Work]:
+    """What is due, as much as there is room for: of batches only as much as leaves room for single operations."""
+    room = limit - len(works)
+    of_batches = int(limit * BATCH_SHARE) - sum(work.batch_id is not None for work in works)
+    fresh: list[Work] = []
+    if (both := min(room, of_batches)) > 0:
+        fresh = engine.claim(owner=owner, limit=both)
+    if room > both and len(fresh) == max(both, 0):
+        fresh += engine.claim(owner=owner, limit=room - len(fresh), batches=False)
+    return fresh
+
+
+def _longest(works: Sequence[Work]) -> float:
+    """Seconds within which one round over these works must be done, or something hangs."""
+    steps = {(work.kind, work.is_undoing, work.step) for work in works}
+    return HUNG + sum(_time_limit(*step) for step in steps)
+
+
+def _time_limit(name: str, is_undoing: bool, index: int) -> float:
+    steps = find_kind(name).steps_of(is_undoing)
+    return steps[index].timeout if index < len(steps) else 0.0
 
 
 def _still_ours(works: list[Work]) -> list[Work]:
@@ -257,6 +310,7 @@ def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:
     ids = [work.target_id for work in works]
     infos = target.describe(ids)
     actors = get_user_model().objects.in_bulk({work.actor_id for work in works})
+    found: list[tuple[Work, Sequence[guard_rails.Objection]]] = []
     for actor_id, group in groupby(sorted(works, key=lambda w: w.actor_id), key=lambda w: w.actor_id):
         actor, mine = actors[actor_id], list(group)
         own = [work.target_id for work in mine]
@@ -277,5 +331,22 @@ def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:
                     work,
                     f"{actor} may no longer do this on {work.target_label}: the permission ended before the start.",
                 )
-            elif hard := [o.why for o in objections.get(work.target_id, ()) if not o.needs_approval]:
-                yield work, " ".join(hard)
+            elif against := objections.get(work.target_id):
+                found.append((work, against))
+    yield from _not_let_through(found)
+
+
+def _not_let_through(
+    found: Sequence[tuple[Work, Sequence[guard_rails.Objection]]],
+) -> Iterator[tuple[Work, str]]:
+    """Whom the guard rails stop at the start: what takes a second person now starts only where one has allowed it."""
+    ids = [work.id for work, _ in found]
+    approved = set(
+        Operation.objects.filter(pk__in=ids, approved_by__isnull=False).values_list("pk", flat=True)
+    )
+    for work, against in found:
+        if hard := [o.why for o in against if not o.needs_approval]:
+            yield work, " ".join(hard)
+        elif work.id not in approved:
+            why = " ".join(o.why for o in against)
+            yield work, f"{why} That was not so when it was asked for: ask again, and somebody else approves."

@@ -103,6 +103,11 @@ def submit(
     return done.operations[0]
 
 
+def own_key(actor: Any, key: str) -> str:
+    """The idempotency key for one that came from outside: nobody can take another's, nor one that the system will use."""
+    return f"by:{actor.pk}:{key}" if key else ""
+
+
 def submit_many(
     *,
     kind: str,

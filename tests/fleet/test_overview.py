@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -42,6 +44,20 @@ def test_it_counts_only_what_the_reader_sees(world: World) -> None:
     assert [row.label for row in page.rows] == ["eu-west-1a"]
     boss = make_user("boss", superuser=True)
     assert page_of(boss).total == 2
+
+
+def test_a_large_fleet_is_counted_once_for_all_who_see_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "SQUARES", 1)
+    cache.clear()
+    first, second = make_user("boss", superuser=True), make_user("chief", superuser=True)
+    as_of = page_of(first).as_of
+    make_instance("late", cell=world.cell)
+    assert (page_of(second).total, page_of(second).as_of) == (2, as_of)
+    assert page_of(world.operator).total == 2  # other scopes, counted for themselves
+    cache.clear()
+    assert page_of(second).total == 3
 
 
 def test_money_at_risk_is_that_of_tenants_affected(world: World) -> None:
@@ -156,6 +172,7 @@ def test_queries_do_not_grow(
 ) -> None:
     client = as_user(world.operator)
     make_instance("bad-0", cell=world.cell, health="failing")
+    client.get(URL)
     few = queries(lambda: client.get(URL))
     for number in range(20):
         cell = make_cell(f"cell-{number}", account=world.cell.region.account)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from apps.fleet import probing
 from apps.fleet.choices import Health
 from apps.fleet.models import SimulatedEffect, SimulatedInstance
+from apps.fleet.observing import look_begins, record_observations
 from apps.fleet.providers.base import Observation
 from apps.fleet.providers.simulated import SimulatedProvider
 from apps.operations import engine, runner, services
@@ -62,3 +63,29 @@ def test_one_that_crashes_as_it_starts_is_not_waited_for(world: World) -> None:
     assert operation.finished_at and operation.started_at
     assert (operation.finished_at - operation.started_at).total_seconds() < 10
     assert list(SimulatedEffect.objects.values_list("kind", flat=True)) == ["restart"]
+
+
+def test_one_that_cannot_be_asked_about_is_unknown_and_what_was_known_stands(world: World) -> None:
+    known = (world.one.version, world.one.generation)
+    lost = Observation("unknown", False, "", 0, "no answer within 2 s")
+    record_observations({world.one.pk: lost}, since=look_begins())
+    world.one.refresh_from_db()
+    assert (world.one.health, world.one.health_detail) == (Health.UNKNOWN, "no answer within 2 s")
+    assert (world.one.version, world.one.generation) == known
+
+
+def test_a_version_tried_on_one_that_was_stopped_leaves_it_stopped(world: World) -> None:
+    def run(kind: str, **params: str) -> Operation:
+        operation = services.submit(
+            kind=kind, target_id=world.one.pk, params=params, actor=world.operator, reason="a try"
+        )
+        runner.run_due()
+        operation.refresh_from_db()
+        return operation
+
+    run("stop")
+    SimulatedInstance.objects.filter(pk=world.one.pk).update(crash_on_version="1.1.0")
+    assert run("deploy", version="1.1.0").state == State.FAILED
+    world.one.refresh_from_db()
+    assert (world.one.wanted, world.one.health) == ("stopped", Health.STOPPED)
+    assert SimulatedInstance.objects.get(pk=world.one.pk).state == "stopped"

@@ -33,9 +33,8 @@ def test_a_try_that_failed_may_have_changed_something_and_goes_back(
     works = runner._round(engine.claim(owner="a", limit=1))
     [(work, _)] = runner._run_step(runner.find_kind("deploy"), False, 1, works)  # it took the order ...
     services.cancel(operation, actor=operator, reason="wrong one")
-    engine.release(
-        engine.advance({work.id: (work, Failed("no answer in time"))})
-    )  # ... and its answer was lost
+    left = engine.advance({work.id: (work, Failed("no answer in time"))})  # ... and its answer was lost
+    engine.release([(work.id, work.fence) for work in left])
     runner.run_due()
     operation.refresh_from_db()
     one.refresh_from_db()

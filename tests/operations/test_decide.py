@@ -98,6 +98,11 @@ def test_a_cancel_after_the_last_step_comes_too_late() -> None:
     assert decide(Done(), "ann: wrong one", step=2).state == State.SUCCEEDED
 
 
+def test_what_a_step_says_is_no_cancel() -> None:
+    back = decide(Failed("Cancelled by the provider", retryable=False), step=1)
+    assert decide(Done(), step=2, is_undoing=True, failure=back.failure).state == State.FAILED
+
+
 def test_a_cancel_does_not_stop_the_way_back() -> None:
     assert decide(Done(), "ann: wrong one", step=0, is_undoing=True, failure="x").state == State.RUNNING
 

@@ -220,7 +220,7 @@ class TestLeases:
 
     def test_released_leases_go_on_at_once(self, instance: Instance, operator: User) -> None:
         submit(instance, operator)
-        engine.release(engine.claim(owner="a", limit=1))
+        engine.release([(work.id, work.fence) for work in engine.claim(owner="a", limit=1)])
         assert len(engine.claim(owner="b", limit=1)) == 1
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Literal, Protocol
 
-State = Literal["running", "starting", "stopped", "missing"]
+State = Literal["running", "starting", "stopped", "missing", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Observation:
     """What one look at an instance saw.
 
     `generation` counts boots: it grows by one each time the process is started, and is 0 before the first.
-    `detail` is for people: why it is not healthy, or not running.
+    `detail` is for people: why it is not healthy, or not running. `missing` is known not to be there; `unknown`
+    could not be asked about, and says nothing of version and generation.
     """
 
     state: State

@@ -35,7 +35,7 @@ def act(request: HttpRequest, kind: str, target_id: int) -> HttpResponse:
             params=given(kind, request.POST),
             actor=request.user,
             reason=form.cleaned_data["reason"],
-            idempotency_key=request.POST.get("key", ""),
+            idempotency_key=services.own_key(request.user, request.POST.get("key", "")),
         )
     except (services.Refused, PermissionDenied) as error:
         form.add_error(None, str(error))
@@ -91,7 +91,7 @@ def bulk(request: HttpRequest) -> HttpResponse:
             params=given(chosen.kind.name, data),
             actor=request.user,
             reason=form.cleaned_data["reason"],
-            idempotency_key=data.get("key", ""),
+            idempotency_key=services.own_key(request.user, data.get("key", "")),
         )
     except services.Refused as refusal:
         form.add_error(None, str(refusal))

@@ -483,7 +483,7 @@ class TestTrouble:
         with pytest.raises(ProviderError, match="cannot be the name of an instance"):
             local.apply(target, version="1.0.0")
         seen = local.observe_many([target])[1]
-        assert (seen.state, seen.healthy) == ("missing", False)
+        assert (seen.state, seen.healthy) == ("unknown", False)
         assert "cannot be the name" in seen.detail
 
     def test_a_damaged_record_spoils_only_its_own_instance(

@@ -275,7 +275,7 @@ class LocalProvider(OneByOne):
         try:
             return self.observe(target)
         except (ProviderError, OSError) as error:
-            return Observation("missing", False, "", 0, detail=str(error))
+            return Observation("unknown", False, "", 0, detail=str(error))
 
     def _park(self, name: str) -> None:
         with self._held(name, ending=True) as held:
