@@ -31,6 +31,18 @@ class Portal:
     data: Path
     environment: dict[str, str]
 
+    @property
+    def database_url(self) -> str:
+        """Where its database answers."""
+        return (self.data / "database_url").read_text().strip()
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py` on it, as somebody at its machine does."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
     def signin_link(self, user: str) -> str:
         """A fresh one-time link for one of the first run's people."""
         done = subprocess.run(
