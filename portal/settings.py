@@ -142,6 +142,7 @@ DRAMATIQ_BROKER = {
 OPERATIONS_LEASE_SECONDS = env.float("OPERATIONS_LEASE_SECONDS", default=10.0)
 OPERATIONS_BATCH = env.int("OPERATIONS_BATCH", default=100)
 OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
+CERTIFICATES_LOOK_SECONDS = env.float("CERTIFICATES_LOOK_SECONDS", default=300.0)
 
 # --- Releases ---------------------------------------------------------------------------------
 # Public Ed25519 keys in base64. With one set, a release whose artifacts lack a good signature is not deployed.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from . import escalation, health, heartbeats, processing, recovery, sending
+from . import certificates, escalation, health, heartbeats, processing, recovery, sending
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def tick() -> None:
 
 def slow_tick() -> None:
     """Every ten seconds: what was held back, and what was not heard of."""
-    _each(health.catch_up, heartbeats.look)
+    _each(health.catch_up, heartbeats.look, certificates.look)
 
 
 def _each(*parts: Callable[[], int]) -> None:

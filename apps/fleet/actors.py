@@ -3,6 +3,7 @@
 import dramatiq
 
 from . import probing
+from .certificates import looking, renewing
 
 
 @dramatiq.actor(max_retries=0, max_age=10_000, queue_name="probes")
@@ -27,3 +28,15 @@ def measure() -> None:
 def forget_old_measurements() -> None:
     """Keep the coarse history short."""
     probing.forget_old_measurements()
+
+
+@dramatiq.actor(max_retries=0, max_age=15_000, time_limit=300_000, queue_name="probes")
+def look_at_certificates() -> None:
+    """See what is really served."""
+    looking.look()
+
+
+@dramatiq.actor(max_retries=0, max_age=60_000, queue_name="probes")
+def renew_certificates() -> None:
+    """Ask for the rotations that are due."""
+    renewing.renew()

@@ -28,7 +28,7 @@ from apps.operations.models import Operation
 
 from .choices import Health, Wanted
 from .kinds import ALL
-from .models import Cell, Diagnostics, Instance, Placement, SimulatedInstance
+from .models import Cell, Certificate, Diagnostics, Instance, Placement, RenewalPolicy, SimulatedInstance
 
 Action = Callable[[Any, HttpRequest, QuerySet[Instance]], HttpResponse | None]
 #: How many lines of a preview the page shows.
@@ -205,6 +205,24 @@ class DiagnosticsAdmin(ReadOnlyAdmin):
     list_select_related = ("instance",)
     search_fields = ("=operation_id", "instance__name")
     fields = ("instance", "operation_id", "size", "created_at")
+
+
+@admin.register(Certificate)
+class CertificateAdmin(ReadOnlyAdmin):
+    """What the last handshake saw; it changes by the next one."""
+
+    list_display = ("instance", "not_after", "key", "issuer", "looked_at")
+    list_select_related = ("instance",)
+    search_fields = ("instance__name",)
+
+
+@admin.register(RenewalPolicy)
+class RenewalPolicyAdmin(ReadOnlyAdmin):
+    """Changed on its own page, which gives the rights that it needs."""
+
+    list_display = ("account", "share", "at_once", "is_enabled")
+    list_select_related = ("account",)
+    search_fields = ("account__name",)
 
 
 @admin.register(SimulatedInstance)

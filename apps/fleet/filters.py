@@ -12,7 +12,8 @@ from apps.accounts.models import Account
 from apps.tenants.models import Tenant
 
 from .choices import WRONG, Health, InstanceKind, ProviderName
-from .models import Cell, Instance, Placement
+from .models import Cell, Certificate, Instance, Placement
+from .queries.certificates import PROBLEMS, with_problem
 from .queries.instances import listed
 
 
@@ -149,3 +150,36 @@ def select_instances(user: Any, query: QueryDict) -> QuerySet[Instance]:
         )
     rows: QuerySet[Instance] = filterset.qs
     return rows
+
+
+class CertificateFilter(filters.FilterSet):
+    """Which, what is wrong with it, where."""
+
+    q = filters.CharFilter(
+        label="Find",
+        field_name="instance__name",
+        lookup_expr="icontains",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Instance"}),
+    )
+    problem = filters.ChoiceFilter(
+        label="Problem", method="by_problem", choices=list(PROBLEMS.items()), empty_label="any"
+    )
+    cell = filters.ModelChoiceFilter(
+        label="Cell", queryset=_cells, to_field_name="name", field_name="instance__cell", empty_label="any"
+    )
+    ours = filters.ChoiceFilter(
+        label="Issuer",
+        method="by_issuer",
+        choices=[("yes", "internal authority"), ("no", "another")],
+        empty_label="any",
+    )
+
+    class Meta:
+        model = Certificate
+        fields: list[str] = []
+
+    def by_problem(self, rows: QuerySet[Certificate], name: str, value: str) -> QuerySet[Certificate]:
+        return rows.filter(with_problem(value))
+
+    def by_issuer(self, rows: QuerySet[Certificate], name: str, value: str) -> QuerySet[Certificate]:
+        return rows.filter(is_ours=value == "yes")

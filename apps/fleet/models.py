@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 
-from apps.accounts.models import Region, name_validator
+from apps.accounts.models import Account, Region, name_validator
 from apps.core.models import BaseModel
 from apps.tenants.models import Tenant
 
@@ -171,6 +171,68 @@ class Diagnostics(BaseModel):
 
     def __str__(self) -> str:
         return f"diagnostics of instance {self.instance_id} by operation {self.operation_id}"
+
+
+class Certificate(models.Model):
+    """What an instance really serves, as the last handshake saw it. What could not be seen keeps what was seen before."""
+
+    AUDIT_EXEMPT = "observed, not decided"
+
+    instance = models.OneToOneField(
+        Instance, on_delete=models.CASCADE, primary_key=True, related_name="certificate"
+    )
+    subject = models.CharField(max_length=300, blank=True)
+    issuer = models.CharField(max_length=300, blank=True)
+    names = models.JSONField(default=list, blank=True, help_text="DNS names and addresses it is for")
+    not_before = models.DateTimeField(null=True, blank=True)
+    not_after = models.DateTimeField(null=True, blank=True)
+    fingerprint = models.CharField(max_length=64, blank=True, help_text="SHA-256, in hex")
+    key = models.CharField(max_length=40, blank=True)
+    is_weak = models.BooleanField(default=False)
+    is_mismatched = models.BooleanField(default=False, help_text="it is not for the host of the endpoint")
+    is_ours = models.BooleanField(default=False, help_text="issued by the internal authority")
+    error = models.CharField(max_length=300, blank=True, help_text="why the last handshake failed")
+    served_since = models.DateTimeField(null=True, blank=True, help_text="when it was first seen")
+    looked_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["not_after"]
+        indexes = [
+            models.Index(fields=["not_after"], name="certificate_by_end"),
+            models.Index(fields=["looked_at"], name="certificate_by_look"),
+        ]
+
+    def __str__(self) -> str:
+        return f"certificate of instance {self.instance_id}"
+
+
+class RenewalPolicy(BaseModel):
+    """Certificates of the internal authority are renewed by themselves: in an account, or everywhere."""
+
+    account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    share = models.PositiveSmallIntegerField(
+        default=67, help_text="per cent of its life after which one is renewed"
+    )
+    at_once = models.PositiveSmallIntegerField(
+        default=5, help_text="rotations under way at a time, in one cell of an account"
+    )
+    is_enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["account__name"]
+        verbose_name_plural = "renewal policies"
+        constraints = [
+            models.UniqueConstraint(fields=["account"], name="renewal_once", nulls_distinct=False),
+            models.CheckConstraint(
+                condition=models.Q(share__gte=10, share__lte=95, at_once__gte=1), name="renewal_has_limits"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"renewal of certificates in {self.account or 'every account'}"
+
+    def event_context(self) -> dict[str, int | None]:
+        return {"account_id": self.account_id}
 
 
 class SimulatedInstance(models.Model):

@@ -12,6 +12,8 @@ from apps.access.scoping import scopes_of
 from apps.core.templatetags.ui import ago, at
 
 from .choices import Health, Wanted
+from .models import Certificate, Instance
+from .queries.certificates import problems_of
 from .queries.instances import InstanceHead
 from .queries.metrics import CHARTS
 from .queries.overview import BOARDS, SQUARES, Overview
@@ -77,6 +79,27 @@ def instance_panels(head: InstanceHead) -> list[Panel]:
                 Attribute("Made", at(i.created_at, "date")),
             ),
         ),
+        *certificate_panel(i),
+    ]
+
+
+def certificate_panel(instance: Instance) -> list[Panel]:
+    """What it serves, as the last handshake saw it; none where there was no handshake."""
+    row: Certificate | None = getattr(instance, "certificate", None)
+    if row is None:
+        return []
+    said = ", ".join(words for _, words in problems_of(row))
+    return [
+        Panel(
+            "Certificate",
+            (
+                Attribute("Ends", at(row.not_after, "date") if row.not_after else None, note=said),
+                Attribute("For", ", ".join(row.names[:6])),
+                Attribute("Issuer", "internal authority" if row.is_ours else row.issuer),
+                Attribute("Key", row.key),
+                Attribute("Seen", ago(row.looked_at), note=row.error),
+            ),
+        )
     ]
 
 

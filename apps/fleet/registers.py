@@ -6,10 +6,11 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from apps.core import navigation, palette
-from apps.operations import kinds, params, selections, ticks
+from apps.operations import guard_rails, kinds, params, selections, ticks
 
 from . import account_sections, choosing, covers, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
+from .certificates import rotating
 from .models import Instance
 from .targets import describe, facts
 
@@ -25,6 +26,9 @@ def register() -> None:
     )
     for kind in fleet_kinds.ALL:
         kinds.register_kind(kind)
+    kinds.register_kind(rotating.ROTATE)
+    guard_rails.register("certificates", rotating.serves_something)
+    navigation.register(navigation.NavItem("Certificates", "fleet:certificates", order=13))
     navigation.register(navigation.NavItem("Fleet", "fleet:overview", order=10, key="f"))
     navigation.register(navigation.NavItem("Instances", "fleet:instances", order=11, key="i"))
     navigation.register(navigation.NavItem("Cells", "fleet:cells", order=12))
@@ -36,6 +40,8 @@ def register() -> None:
     ticks.register("probe", every=2.0, send=_send("probe"))
     ticks.register("probe simulated", every=10.0, send=_send("probe_simulated"))
     ticks.register("measure", every=15.0, send=_send("measure"))
+    ticks.register("look at certificates", every=15.0, send=_send("look_at_certificates"))
+    ticks.register("renew certificates", every=60.0, send=_send("renew_certificates"))
     ticks.register("forget old measurements", every=3600.0, send=_send("forget_old_measurements"))
 
 

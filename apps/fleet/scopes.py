@@ -11,7 +11,7 @@ from apps.operations.models import Batch, Operation
 from apps.tenants.models import Contact, Domain, ExternalId, Subscription, Tenant
 
 from .choices import InstanceKind
-from .models import Cell, Diagnostics, Instance, Measurement, Placement
+from .models import Cell, Certificate, Diagnostics, Instance, Measurement, Placement, RenewalPolicy
 
 #: What an account's or a cell's scope allows on the tenants that are served there, who may be served elsewhere too.
 LOOKING = frozenset({Permission.VIEW, Permission.EXPORT, Permission.READ_LOGS})
@@ -108,6 +108,8 @@ def register() -> None:
     scoping.register(Placement, placements_within)
     scoping.register(Measurement, of_instances)
     scoping.register(Diagnostics, of_instances)
+    scoping.register(Certificate, of_instances)
+    scoping.register(RenewalPolicy, lambda scopes: Q(account_id__in=scopes.accounts))
     scoping.register(
         Account,
         lambda scopes: Q(pk__in=Account.objects.filter(accounts_within(scopes)).order_by().values("pk")),

@@ -6,7 +6,8 @@ import django_tables2 as tables
 from django.template.loader import get_template
 
 from .choices import Health
-from .models import Cell, Instance
+from .models import Cell, Certificate, Instance
+from .queries.certificates import problems_of
 
 STATE = {"td": {"class": "state"}}
 MAIN = {"td": {"class": "main"}}
@@ -139,3 +140,59 @@ class CellTable(tables.Table):
 
     def render_account(self, record: Cell) -> str:
         return _cell("account", region=record.region)
+
+
+class CertificateTable(tables.Table):
+    """What instances serve; what sorts is served by an index."""
+
+    problems = tables.Column(verbose_name="Status", accessor="pk", orderable=False, attrs=STATE)
+    instance = tables.Column(verbose_name="Instance", orderable=False, attrs=MAIN)
+    names = tables.Column(verbose_name="For", orderable=False, empty_values=())
+    key = tables.Column(verbose_name="Key", orderable=False, attrs=NOWRAP)
+    issuer = tables.Column(verbose_name="Issuer", orderable=False)
+    not_after = tables.Column(verbose_name="Ends", attrs=RIGHT)
+    looked_at = tables.Column(verbose_name="Seen", orderable=False, attrs=RIGHT)
+
+    class Meta:
+        model = Certificate
+        fields: tuple[str, ...] = ()
+        sequence = ("problems", "instance", "names", "key", "issuer", "not_after", "looked_at")
+        order_by = "not_after"
+
+    def render_problems(self, record: Certificate) -> str:
+        return _cell("certificate_problems", problems=problems_of(record))
+
+    def value_problems(self, record: Certificate) -> str:
+        return ", ".join(words for _, words in problems_of(record))
+
+    def render_instance(self, record: Certificate) -> str:
+        return _cell("certificate_instance", row=record)
+
+    def value_instance(self, record: Certificate) -> str:
+        return record.instance.name
+
+    def render_names(self, record: Certificate) -> str:
+        return ", ".join(record.names[:4]) + (
+            f" and {len(record.names) - 4} more" if len(record.names) > 4 else ""
+        )
+
+    def value_names(self, record: Certificate) -> str:
+        return " ".join(record.names)
+
+    def render_issuer(self, record: Certificate) -> str:
+        return "internal authority" if record.is_ours else record.issuer
+
+    def value_issuer(self, record: Certificate) -> str:
+        return record.issuer
+
+    def render_not_after(self, record: Certificate) -> str:
+        return _cell("since", at=record.not_after)
+
+    def value_not_after(self, record: Certificate) -> str:
+        return record.not_after.isoformat(timespec="seconds") if record.not_after else ""
+
+    def render_looked_at(self, record: Certificate) -> str:
+        return _cell("since", at=record.looked_at)
+
+    def value_looked_at(self, record: Certificate) -> str:
+        return record.looked_at.isoformat(timespec="seconds")

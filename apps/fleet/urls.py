@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from .views import cells, instances, overview
+from .views import cells, certificates, instances, overview
 
 app_name = "fleet"
 urlpatterns = [
@@ -20,6 +20,9 @@ urlpatterns = [
     re_path(
         r"^diagnostics/(?P<pk>[0-9]{1,18})\.(?P<kind>zip|txt)$", instances.diagnostics, name="diagnostics"
     ),
+    path("certificates/", certificates.certificate_list, name="certificates"),
+    path("certificates/renewal/new/", certificates.new_renewal, name="new_renewal"),
+    path("certificates/renewal/<int:pk>/", certificates.renewal, name="renewal"),
     path("cells/", cells.cell_list, name="cells"),
     path("cells/<int:pk>/", cells.cell, name="cell"),
 ]

@@ -32,7 +32,7 @@ from apps.alerts.models import (
 from apps.audit.models import AuditStream
 from apps.core.models import SavedView
 from apps.cost.models import Bill, Rate, Rule, RuleSet, Run, Statement, SubAccount
-from apps.fleet.models import Cell, Diagnostics, Instance, Placement
+from apps.fleet.models import Cell, Diagnostics, Instance, Placement, RenewalPolicy
 from apps.operations.models import ApprovalRule, Operation, Schedule
 from apps.releases.models import Advisory, Artifact, BlastPolicy, Freeze, Hold, Release, Rollout, VexStatement
 from apps.tenants.models import Contact, Domain, ExternalId, Plan, Subscription, Tenant
@@ -253,6 +253,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         lambda: Instance(cell=factories.make_cell(), name=_n("instance"), wanted_version="1.0.0"),
         {"wanted": "stopped"},
     ),
+    RenewalPolicy: (lambda: RenewalPolicy(account=factories.make_account()), {"share": 50}),
     Placement: (
         lambda: Placement(tenant=factories.make_tenant(), instance=factories.make_instance()),
         {"since": "2026-01-01T00:00:00Z"},

@@ -30,7 +30,8 @@ from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
 from apps.cost.models import Bill, Rule, RuleSet
-from apps.fleet.models import Diagnostics
+from apps.fleet.certificates import renewing
+from apps.fleet.models import Diagnostics, RenewalPolicy
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
 from apps.releases.models import Advisory, BlastPolicy, Freeze, Hold, Release, Rollout, RolloutTarget, Wave
@@ -172,6 +173,7 @@ class World:
             Channel(name="roots", owner=self.root), address="json://127.0.0.1:9/", **made
         )
         self.recovery = managing.save_recovery(RecoveryPolicy(name="mend", cell=self.cell), **made)
+        self.renewal = renewing.save_policy(RenewalPolicy(account=self.cell.region.account), actor=self.root)
         with factories.as_system():
             self.silence = Silence.objects.create(
                 instance=self.instance, ends_at=now + timedelta(hours=1), author=self.root, reason="known"
@@ -196,6 +198,7 @@ class World:
         """What stands in the address of the route `name`."""
         found: dict[str, dict[str, Any]] = {
             "core:delete_view": {"pk": self.saved_view.pk},
+            "fleet:renewal": {"pk": self.renewal.pk},
             "fleet:cell": {"pk": self.cell.pk},
             "fleet:diagnostics": {"pk": self.diagnostics.pk, "kind": "txt"},
             "tenants": {"pk": self.tenant.pk},

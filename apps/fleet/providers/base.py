@@ -170,6 +170,9 @@ class Provider(Protocol):
     def present_certificate(self, target: Target, *, chain_pem: bytes, key_pem: bytes) -> None:
         """Serve this certificate from the next handshake on; no open connection is dropped."""
 
+    def restore_certificate(self, target: Target, *, fingerprint: str) -> None:
+        """Serve again the certificate with this SHA-256, which it served lately; it serves that: no effect."""
+
     def served_certificate(self, target: Target) -> ServedCertificate:
         """What it serves now, seen by a real handshake; trust is not judged here."""
 

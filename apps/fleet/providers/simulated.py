@@ -206,6 +206,12 @@ class SimulatedProvider:
             "simulated instances serve nothing; a certificate cannot be presented", retryable=False
         )
 
+    def restore_certificate(self, target: Target, *, fingerprint: str) -> None:
+        """Always raises ProviderError, see `served_certificate`."""
+        raise ProviderError(
+            "simulated instances serve nothing; a certificate cannot be restored", retryable=False
+        )
+
     def versions(self) -> list[str]:
         """Those that some simulated instance has, and those that floors above know of; any other can be applied as well."""
         with connection.cursor() as cursor:

@@ -145,6 +145,8 @@ class InstanceHead:
         parts += [(o.operation.pk, o.operation.state, o.position, o.operation.attempts) for o in self.open]
         parts += [(o.operation.pk, o.operation.state) for o in self.last]
         parts += self.notices
+        if (certificate := getattr(i, "certificate", None)) is not None:
+            parts += [certificate.fingerprint, certificate.error, certificate.looked_at]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -157,7 +159,7 @@ def instance_head(user: Any, pk: int) -> InstanceHead:
     one = Instance.objects.filter(pk=OuterRef("pk"))
     asked = {f"may_{p.value}": Exists(visible(user, one, p)) for p in ASKED}
     sees_cell = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
-    found = visible(user, Instance.objects.select_related("cell__region__account"))
+    found = visible(user, Instance.objects.select_related("cell__region__account", "certificate"))
     instance = get_object_or_404(found.annotate(**asked, sees_cell=sees_cell), pk=pk)
     rows = operations_on(user, instance)
     return InstanceHead(

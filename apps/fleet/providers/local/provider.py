@@ -33,7 +33,7 @@ from ..base import (
     ServedCertificate,
     Target,
 )
-from . import journal, ports, probe, process, reports, versions
+from . import journal, kept, ports, probe, process, reports, versions
 from .authority import Authority, checked_pair, expired_own
 from .files import (
     Boot,
@@ -213,6 +213,17 @@ class LocalProvider(OneByOne):
             _deployed(held, target.name)
             served = held.directory / "served.pem"
             with explained(f"giving {target.name} its certificate"):
+                if not served.exists() or served.read_bytes() != content:
+                    kept.keep(held.directory)
+                    write_whole(served, content)
+
+    def restore_certificate(self, target: Target, *, fingerprint: str) -> None:
+        """See `Provider.restore_certificate`; the last few that were replaced are kept."""
+        with self._held(target.name) as held:
+            _deployed(held, target.name)
+            with explained(f"giving {target.name} its certificate back"):
+                content = kept.find(held.directory, fingerprint)
+                served = held.directory / "served.pem"
                 if not served.exists() or served.read_bytes() != content:
                     write_whole(served, content)
 

@@ -1,0 +1,1 @@
+"""What is really served, whether it is good, and its renewal."""

@@ -1,0 +1,137 @@
+"""Rotation as an operation: a new certificate is presented, verified by a handshake, and taken back if it is not served.
+
+The private key goes from the authority to the provider and nowhere else: no step notes it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from apps.access.choices import Permission
+from apps.operations.guard_rails import Objection, Request
+from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work, failure_of
+
+from .. import providers
+from ..choices import ProviderName
+from ..models import Cell
+from ..providers.base import ProviderError, ServedCertificate, Target
+from ..targets import provider_targets
+from . import issuing, judging, looking
+
+NAME = "rotate_certificate"
+#: Seconds between two handshakes, and until one that does not show the new certificate is a failure.
+LOOK, PATIENCE = 0.3, 8.0
+
+
+def _each(act: Callable[[Work, Any, Target], Outcome]) -> Callable[[Sequence[Work]], dict[int, Outcome]]:
+    """A step over one work at a time, with its provider and target; a fault of one stops no other."""
+
+    def run(works: Sequence[Work]) -> dict[int, Outcome]:
+        by_id = {
+            pk: (name, target)
+            for name, targets in provider_targets([w.target_id for w in works]).items()
+            for pk, target in targets.items()
+        }
+        outcomes: dict[int, Outcome] = {}
+        for work in works:
+            if work.target_id not in by_id:
+                outcomes[work.id] = Failed("There is no such instance any more.", retryable=False)
+                continue
+            name, target = by_id[work.target_id]
+            try:
+                outcomes[work.id] = act(work, providers.get(name), target)
+            except ProviderError as error:
+                outcomes[work.id] = failure_of(error)
+        return outcomes
+
+    return run
+
+
+def _note(work: Work, provider: Any, target: Target) -> Outcome:
+    served: ServedCertificate = provider.served_certificate(target)
+    words = f"served until {served.not_after:%Y-%m-%d}, {served.key}, by {served.issuer}"
+    return Done(words, {"before": served.fingerprint})
+
+
+def _present(work: Work, provider: Any, target: Target) -> Outcome:
+    served: ServedCertificate = provider.served_certificate(target)
+    if served.fingerprint != work.notes["before"]:
+        return Done("the new one is served already", {"after": served.fingerprint})
+    chain, key = issuing.issue(_names(provider, target, served))
+    provider.present_certificate(target, chain_pem=chain, key_pem=key)
+    return Done("issued by the internal authority, and presented", {"after": issuing.fingerprint_of(chain)})
+
+
+def _names(provider: Any, target: Target, served: ServedCertificate) -> list[str]:
+    """The names of the new one: those served so far, the instance's own, and the host under which it is asked for."""
+    host = judging.host_of(provider.observe(target).endpoint)
+    return list(dict.fromkeys(name for name in (target.name, *served.names, host) if name))
+
+
+def _serves(note: str) -> Callable[[Work, Any, Target], Outcome]:
+    """Whether a handshake shows the certificate whose fingerprint stands in the notes."""
+
+    def act(work: Work, provider: Any, target: Target) -> Outcome:
+        try:
+            served: ServedCertificate = provider.served_certificate(target)
+        except ProviderError as error:
+            return _not_yet(work, str(error))
+        if served.fingerprint != work.notes[note]:
+            return _not_yet(work, "a handshake still shows another certificate")
+        looking.keep({target.instance_id: served})
+        return Done(f"a handshake shows it: until {served.not_after:%Y-%m-%d}, {served.key}")
+
+    return act
+
+
+def _not_yet(work: Work, why: str) -> Outcome:
+    if (work.now() - work.step_started_at).total_seconds() > PATIENCE:
+        return Failed(f"It is not served after {PATIENCE:g} s: {why}.", retryable=False)
+    return Later(LOOK, why)
+
+
+def _restore(work: Work, provider: Any, target: Target) -> Outcome:
+    provider.restore_certificate(target, fingerprint=work.notes["before"])
+    return Done("the certificate from before is presented again")
+
+
+def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    if extra := [key for key, value in params.items() if value not in ("", None)]:
+        raise ValueError(f"This takes no parameters; it was given {', '.join(sorted(extra))}.")
+    return {}
+
+
+ROTATE = Kind(
+    name=NAME,
+    label="Rotate certificate",
+    permission=Permission.DEPLOY,
+    target_type="instance",
+    steps=(
+        Step("look", _each(_note), timeout=30),
+        Step("issue and present", _each(_present), timeout=60),
+        Step("see it served", _each(_serves("after")), timeout=PATIENCE + 20),
+    ),
+    undo=(
+        Step("present the old one", _each(_restore), timeout=60),
+        Step("see the old one served", _each(_serves("before")), timeout=PATIENCE + 20),
+    ),
+    undo_from=1,
+    check_params=_no_params,
+    preview=lambda label, params: (
+        f"{label} serves a new certificate from the next handshake on, and the old one if that is not seen; nothing restarts"
+    ),
+)
+
+
+def serves_something(request: Request) -> dict[int, Objection]:
+    """A guard rail: what is simulated serves no certificate."""
+    if request.kind.name != NAME:
+        return {}
+    cells = [t.cell_id for t in request.targets if t.cell_id]
+    simulated = set(
+        Cell.objects.filter(pk__in=cells, provider=ProviderName.SIMULATED).values_list("pk", flat=True)
+    )
+    return {
+        t.id: Objection(f"{t.label} is simulated: it serves no certificate")
+        for t in request.targets
+        if t.cell_id in simulated
+    }
