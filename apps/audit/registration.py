@@ -25,10 +25,16 @@ def register_models() -> None:
         exempt: Any = getattr(model, "AUDIT_EXEMPT", "")
         if exempt or not model.__module__.startswith(PREFIX):
             continue
-        auditlog.register(model, exclude_fields=list(getattr(model, "AUDIT_EXCLUDE", ())))
+        auditlog.register(model, exclude_fields=[*getattr(model, "AUDIT_EXCLUDE", ()), *_others_side(model)])
         _watch_many_to_many(model)
     for label, secret in BORROWED.items():
-        auditlog.register(apps.get_model(label), exclude_fields=list(secret))
+        borrowed = apps.get_model(label)
+        auditlog.register(borrowed, exclude_fields=[*secret, *_others_side(borrowed)])
+
+
+def _others_side(model: type[models.Model]) -> list[str]:
+    """Relations whose column stands on the other model, which records them; here they would be told as “Grant.None”."""
+    return [field.name for field in model._meta.get_fields() if field.auto_created and not field.concrete]
 
 
 def _watch_many_to_many(model: type[models.Model]) -> None:

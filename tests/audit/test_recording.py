@@ -304,3 +304,13 @@ class TestEntriesStand:
             Tenant.objects.create(key="t", name="t")
         with factories.as_system(), pytest.raises(models.ProtectedError), transaction.atomic():
             auditor.delete()
+
+
+@pytest.mark.django_db
+def test_what_stands_on_another_row_is_not_told_of_this_one() -> None:
+    with factories.as_system():
+        user = factories.make_user("new.person")
+    entry = AuditEntry.objects.filter(object_pk=str(user.pk), action=AuditEntry.Action.CREATE).latest("id")
+    assert "username" in entry.changes
+    assert "grants" not in entry.changes
+    assert not [change for change in entry.changes.values() if str(change[1]).endswith(".None")]
