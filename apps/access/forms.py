@@ -16,7 +16,7 @@ from .models import Role, User
 class GiveForm(forms.Form):
     """A role on a scope, until when, and why."""
 
-    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label=None)
+    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label="choose a role")
     kind = forms.ChoiceField(label="On", choices=ScopeKind.choices)
     name = forms.CharField(
         label="Which one",
@@ -70,7 +70,7 @@ def minutes_field(most: int) -> forms.TypedChoiceField:
 class OnForm(forms.Form):
     """A role, and on what: everything, or one account, cell or tenant by its name."""
 
-    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label=None)
+    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label="choose a role")
     kind = forms.ChoiceField(label="On", choices=[*ScopeKind.choices[1:], ScopeKind.choices[0]])
     name = forms.CharField(
         label="Which one",

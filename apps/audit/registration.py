@@ -25,10 +25,18 @@ def register_models() -> None:
         exempt: Any = getattr(model, "AUDIT_EXEMPT", "")
         if exempt or not model.__module__.startswith(PREFIX):
             continue
-        auditlog.register(model, exclude_fields=list(getattr(model, "AUDIT_EXCLUDE", ())))
+        auditlog.register(
+            model, exclude_fields=[*getattr(model, "AUDIT_EXCLUDE", ()), *_others_relations(model)]
+        )
         _watch_many_to_many(model)
     for label, secret in BORROWED.items():
-        auditlog.register(apps.get_model(label), exclude_fields=list(secret))
+        model = apps.get_model(label)
+        auditlog.register(model, exclude_fields=[*secret, *_others_relations(model)])
+
+
+def _others_relations(model: type[models.Model]) -> list[str]:
+    """What other rows say of this one: their own entries tell it, and auditlog would write “app.Model.None” here."""
+    return [field.name for field in model._meta.get_fields() if field.auto_created and not field.concrete]
 
 
 def _watch_many_to_many(model: type[models.Model]) -> None:
