@@ -19,7 +19,18 @@ from apps.core.models import Event, SavedView
 from . import granting, services
 from .choices import Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
-from .models import AccessRequest, ApiToken, BreakGlass, Grant, Notice, PreApproval, Role, Scope, User
+from .models import (
+    AccessRequest,
+    ApiToken,
+    BreakGlass,
+    Grant,
+    Notice,
+    PreApproval,
+    Role,
+    Scope,
+    SsoGroup,
+    User,
+)
 
 
 @admin.register(User)
@@ -229,6 +240,16 @@ class PreApprovalAdmin(ReadOnlyAdmin):
     list_display = ("group", "role", "scope", "max_minutes", "given_by")
     list_select_related = ("group", "role", "scope", "given_by")
     search_fields = ("group__name", "role__name", "scope__label")
+
+
+@admin.register(SsoGroup)
+class SsoGroupAdmin(ReadOnlyAdmin):
+    """Mapped and unmapped on its page, which asks who may let others into that group."""
+
+    on_everything = True
+    list_display = ("claim", "group", "created_at")
+    list_select_related = ("group",)
+    search_fields = ("claim", "group__name")
 
 
 @admin.register(ApiToken)

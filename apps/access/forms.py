@@ -144,6 +144,20 @@ class GroupForm(forms.Form):
     reason = reason_field()
 
 
+class SsoGroupForm(forms.Form):
+    """A group at the identity provider, and the one that it means here."""
+
+    claim = forms.CharField(
+        label="At the provider",
+        max_length=200,
+        help_text="the group's name or id, letter for letter as it comes in the claim",
+    )
+    group = forms.ModelChoiceField(
+        label="Here", queryset=Group.objects.order_by("name"), empty_label="choose a group"
+    )
+    reason = reason_field()
+
+
 class MemberForm(forms.Form):
     """Somebody who is to be in a group."""
 

@@ -14,7 +14,7 @@ from apps.core.context import acting
 
 from . import lockout, scoping, services
 from .choices import Permission, ScopeKind
-from .models import Grant, Role, Scope, User
+from .models import Grant, PreApproval, Role, Scope, User
 
 
 class NotGiven(Exception):
@@ -100,7 +100,10 @@ def check_holds_everywhere(actor: Any, role: Role, permissions: Iterable[str]) -
 
 def check_may_join(actor: Any, group: Group) -> None:
     """Nobody lets others into a group that may do more than they do. Raises PermissionDenied that names what lacks."""
-    for grant in group.grants.select_related("role", "scope"):
+    for grant in [
+        *group.grants.select_related("role", "scope"),
+        *PreApproval.objects.filter(group=group).select_related("role", "scope"),
+    ]:
         check_may_give(actor, grant.role, object_of(grant.scope))
 
 

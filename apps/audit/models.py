@@ -142,6 +142,8 @@ OF_OTHERS: dict[str, str] = dict.fromkeys(
         "auth.Group",
         "mfa.Authenticator",
         "account.EmailAddress",
+        "socialaccount.SocialAccount",
+        "access.SsoGroup",
     ),
     EventKind.ACCESS,
 )

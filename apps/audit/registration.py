@@ -16,6 +16,7 @@ BORROWED: dict[str, tuple[str, ...]] = {
     "auth.Group": (),
     "account.EmailAddress": (),
     "mfa.Authenticator": ("data", "last_used_at"),
+    "socialaccount.SocialAccount": ("extra_data", "last_login"),
 }
 
 
