@@ -7,6 +7,7 @@ Development is the default and needs nothing set but a database; production
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 
@@ -26,6 +27,12 @@ def kept(name: str, default: str) -> str:
         return default if PRODUCTION else path.read_text().strip() or default
     except OSError:
         return default
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 INSECURE_KEY = "insecure-development-key-of-daytwo-not-for-production-0123456789"
@@ -62,6 +69,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "axes",
     "django_htmx",
     "django_filters",
@@ -215,6 +224,38 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
+# The company's OpenID Connect provider. Without a server there is none, and nothing of it is shown.
+OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", default="")
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_GROUPS_CLAIM = env.str("OIDC_GROUPS_CLAIM", default="groups")
+# Where its sign-in page leads a browser to, when that is not where its server is.
+OIDC_ORIGINS = env.list("OIDC_ORIGINS", default=[])
+SOCIALACCOUNT_ADAPTER = "apps.access.sso.SsoAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = env.bool("OIDC_LINK_BY_EMAIL", default=False)
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REAUTHENTICATION_REQUIRED = True
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "company",
+                "name": OIDC_NAME,
+                "client_id": env.str("OIDC_CLIENT_ID", default=""),
+                "secret": env.str("OIDC_CLIENT_SECRET", default=""),
+                "settings": {
+                    "server_url": OIDC_SERVER_URL,
+                    "scope": env.list("OIDC_SCOPES", default=["openid", "profile", "email"]),
+                },
+            }
+        ]
+        if OIDC_SERVER_URL
+        else [],
+    }
+}
+
 # Access for a while: the longest that can be asked for.
 ACCESS_MAX_HOURS = env.int("ACCESS_MAX_HOURS", default=72)
 # Who is told when somebody breaks glass.
@@ -268,7 +309,8 @@ CONTENT_SECURITY_POLICY = {
         "script-src": ["'self'"],
         "connect-src": ["'self'"],
         "frame-ancestors": ["'none'"],
-        "form-action": ["'self'"],
+        # A browser holds a form to this also where its answer leads on: to the provider's sign-in page.
+        "form-action": ["'self'", *OIDC_ORIGINS, *([origin_of(OIDC_SERVER_URL)] if OIDC_SERVER_URL else [])],
         "base-uri": ["'none'"],
         "object-src": ["'none'"],
     }

@@ -19,7 +19,18 @@ from apps.core.models import Event, SavedView
 from . import granting, services
 from .choices import Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
-from .models import AccessRequest, ApiToken, BreakGlass, Grant, Notice, PreApproval, Role, Scope, User
+from .models import (
+    AccessRequest,
+    ApiToken,
+    BreakGlass,
+    Grant,
+    Notice,
+    PreApproval,
+    Role,
+    Scope,
+    SsoGroup,
+    User,
+)
 
 
 @admin.register(User)
@@ -55,17 +66,19 @@ class UserAdmin(AccessAdmin):
     autocomplete_fields = ("groups",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Only a superuser makes superusers; nobody else joins a group by their own hand."""
+        """Only a superuser makes superusers; nobody else joins a group by their own hand.
+
+        Nor changes the name or the address that another signs in by: whoever reads a person's mail can be that person.
+        """
         if request.user.is_superuser:
             return self.readonly_fields
         own = ("groups",) if obj is not None and obj.pk == request.user.pk else ()
-        return (*self.readonly_fields, "is_superuser", *own)
+        sign_in = ("username", "email") if obj is not None else ()
+        return (*self.readonly_fields, "is_superuser", *sign_in, *own)
 
     def _is_out_of_reach(self, request: HttpRequest, obj: Any) -> bool:
-        """The system's own actors are nobody's to change, a superuser is another superuser's."""
-        return obj is not None and (
-            obj.kind == UserKind.SYSTEM or (obj.is_superuser and not request.user.is_superuser)
-        )
+        """The system's own actors are nobody's to change, somebody who may do more than the reader is not theirs."""
+        return obj is not None and (obj.kind == UserKind.SYSTEM or granting.holds_more(obj, request.user))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and not self._is_out_of_reach(request, obj)
@@ -75,6 +88,10 @@ class UserAdmin(AccessAdmin):
         return may and (obj is None or obj.pk != request.user.pk)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Raises PermissionDenied, and so undoes everything, for a group that may do more than its author."""
+        before = set(obj.groups.all()) if change else set()
+        for group in set(form.cleaned_data.get("groups") or ()) - before:
+            granting.check_may_join(request.user, group)
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
@@ -225,6 +242,16 @@ class PreApprovalAdmin(ReadOnlyAdmin):
     search_fields = ("group__name", "role__name", "scope__label")
 
 
+@admin.register(SsoGroup)
+class SsoGroupAdmin(ReadOnlyAdmin):
+    """Mapped and unmapped on its page, which asks who may let others into that group."""
+
+    on_everything = True
+    list_display = ("claim", "group", "created_at")
+    list_select_related = ("group",)
+    search_fields = ("claim", "group__name")
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     """That there is one, and since when it was used. Its digest is not among the fields."""
@@ -257,7 +284,7 @@ class OfPeople(AccessAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return may and (obj is None or request.user.is_superuser or not obj.user.is_superuser)
+        return may and (obj is None or not granting.holds_more(obj.user, request.user))
 
 
 @admin.register(EmailAddress)

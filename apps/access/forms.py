@@ -16,7 +16,7 @@ from .models import Role, User
 class GiveForm(forms.Form):
     """A role on a scope, until when, and why."""
 
-    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label=None)
+    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label="choose a role")
     kind = forms.ChoiceField(label="On", choices=ScopeKind.choices)
     name = forms.CharField(
         label="Which one",
@@ -70,7 +70,7 @@ def minutes_field(most: int) -> forms.TypedChoiceField:
 class OnForm(forms.Form):
     """A role, and on what: everything, or one account, cell or tenant by its name."""
 
-    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label=None)
+    role = forms.ModelChoiceField(queryset=Role.objects.all(), empty_label="choose a role")
     kind = forms.ChoiceField(label="On", choices=[*ScopeKind.choices[1:], ScopeKind.choices[0]])
     name = forms.CharField(
         label="Which one",
@@ -141,6 +141,20 @@ class GroupForm(forms.Form):
     """A new group."""
 
     name = forms.CharField(max_length=150, help_text="a team or a duty, such as “on-call EU”")
+    reason = reason_field()
+
+
+class SsoGroupForm(forms.Form):
+    """A group at the identity provider, and the one that it means here."""
+
+    claim = forms.CharField(
+        label="At the provider",
+        max_length=200,
+        help_text="the group's name or id, letter for letter as it comes in the claim",
+    )
+    group = forms.ModelChoiceField(
+        label="Here", queryset=Group.objects.order_by("name"), empty_label="choose a group"
+    )
     reason = reason_field()
 
 

@@ -8,12 +8,13 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from apps.core.context import acting
 
 from . import lockout, scoping, services
 from .choices import Permission, ScopeKind
-from .models import Grant, Role, Scope, User
+from .models import Grant, PreApproval, Role, Scope, User
 
 
 class NotGiven(Exception):
@@ -95,6 +96,33 @@ def check_holds_everywhere(actor: Any, role: Role, permissions: Iterable[str]) -
         raise PermissionDenied(
             f"The role {role} would allow what you may not do yourself: {', '.join(lacking)}."
         )
+
+
+def check_may_join(actor: Any, group: Group) -> None:
+    """Nobody lets others into a group that may do more than they do. Raises PermissionDenied that names what lacks."""
+    for grant in [
+        *group.grants.select_related("role", "scope"),
+        *PreApproval.objects.filter(group=group).select_related("role", "scope"),
+    ]:
+        check_may_give(actor, grant.role, object_of(grant.scope))
+
+
+def holds_more(person: User, actor: Any) -> bool:
+    """Whether `person` may do something, somewhere, that `actor` may not do there: then they are not the actor's to change."""
+    if actor.is_superuser:
+        return False
+    if person.is_superuser:
+        return True
+    held = Q(user=person) | Q(group__user=person)
+    standing = Q(until__isnull=True) | Q(until__gt=timezone.now())
+    for grant in Grant.objects.filter(held, standing).select_related("role", "scope").distinct():
+        try:
+            check_may_give(actor, grant.role, object_of(grant.scope))
+        except PermissionDenied:
+            return True
+        except NotGiven:  # what it was on is gone
+            continue
+    return False
 
 
 def check_may_give_in_admin(actor: Any, to: User | Group, role: Role) -> None:

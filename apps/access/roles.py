@@ -99,8 +99,7 @@ def put_in_group(group: Group, person: User, *, actor: Any, reason: str) -> None
     require_edit(actor)
     if person.pk == actor.pk:
         raise NotGiven("Nobody puts themselves into a group; ask a colleague who manages access.")
-    for grant in group.grants.select_related("role", "scope"):
-        granting.check_may_give(actor, grant.role, granting.object_of(grant.scope))
+    granting.check_may_join(actor, group)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
         person.groups.add(group)
         record([event("group.joined", f"{person} is in the group {group}")])

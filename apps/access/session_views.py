@@ -24,7 +24,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     found = sorted(UserSession.objects.purge_and_list(user), key=lambda one: one.last_seen_at, reverse=True)
     here = request.session.session_key
-    rows = [(one, one.session_key == here) for one in found]
+    rows = [(one, browser_of(one.user_agent), one.session_key == here) for one in found]
     return render(request, "access/sessions.html", {"rows": rows, "tabs": tabs(request, "sessions")})
 
 
@@ -44,6 +44,18 @@ def end_sessions(request: HttpRequest, pk: int) -> HttpResponse:
     count = _end(UserSession.objects.filter(user=person), person, request.user)
     messages.success(request, f"Ended: {count} of {person}.")
     return redirect("access:person", pk)
+
+
+#: What a browser calls itself by, the rarer names first: most also say Safari, and Edge says Chrome.
+BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"))  # fmt: skip
+SYSTEMS = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iPadOS"), ("Windows", "Windows"), ("Mac OS X", "macOS"), ("Linux", "Linux"))  # fmt: skip
+
+
+def browser_of(user_agent: str) -> str:
+    """A browser in words that its owner knows it by: “Chrome on Linux”; what it calls itself where that says nothing."""
+    browser = next((name for mark, name in BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in SYSTEMS if mark in user_agent), "")
+    return " on ".join(part for part in (browser, system) if part) or user_agent[:80] or "unknown"
 
 
 def _end(rows: Any, person: Any, actor: Any) -> int:

@@ -18,6 +18,7 @@ TABS = (
     ("groups", "Groups", True),
     ("roles", "Roles", True),
     ("pre_approvals", "Pre-approvals", True),
+    ("sso_groups", "Single sign-on", True),
     ("why", "Who can, and why", True),
 )
 

@@ -11,6 +11,7 @@ from . import (
     pre_approval_views,
     role_views,
     session_views,
+    sso_views,
     token_views,
     views,
 )
@@ -31,6 +32,9 @@ urlpatterns = [
     path("groups/<int:pk>/give/", group_views.give, name="give_to_group"),
     path("groups/<int:pk>/put-in/", group_views.put_in, name="put_in_group"),
     path("groups/<int:pk>/take-out/", group_views.take_out, name="take_out_of_group"),
+    path("single-sign-on/", sso_views.sso_groups, name="sso_groups"),
+    path("single-sign-on/map/", sso_views.map_group, name="map_group"),
+    path("single-sign-on/<int:pk>/unmap/", sso_views.unmap_group, name="unmap_group"),
     path("why/", explain_views.why, name="why"),
     path("mine/", asking_views.mine, name="mine"),
     path("requests/", asking_views.requests, name="requests"),

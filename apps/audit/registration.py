@@ -16,6 +16,7 @@ BORROWED: dict[str, tuple[str, ...]] = {
     "auth.Group": (),
     "account.EmailAddress": (),
     "mfa.Authenticator": ("data", "last_used_at"),
+    "socialaccount.SocialAccount": ("extra_data", "last_login"),
 }
 
 
@@ -25,15 +26,17 @@ def register_models() -> None:
         exempt: Any = getattr(model, "AUDIT_EXEMPT", "")
         if exempt or not model.__module__.startswith(PREFIX):
             continue
-        auditlog.register(model, exclude_fields=[*getattr(model, "AUDIT_EXCLUDE", ()), *_others_side(model)])
+        auditlog.register(
+            model, exclude_fields=[*getattr(model, "AUDIT_EXCLUDE", ()), *_others_relations(model)]
+        )
         _watch_many_to_many(model)
     for label, secret in BORROWED.items():
-        borrowed = apps.get_model(label)
-        auditlog.register(borrowed, exclude_fields=[*secret, *_others_side(borrowed)])
+        model = apps.get_model(label)
+        auditlog.register(model, exclude_fields=[*secret, *_others_relations(model)])
 
 
-def _others_side(model: type[models.Model]) -> list[str]:
-    """Relations whose column stands on the other model, which records them; here they would be told as “Grant.None”."""
+def _others_relations(model: type[models.Model]) -> list[str]:
+    """What other rows say of this one: their own entries tell it, and auditlog would write “app.Model.None” here."""
     return [field.name for field in model._meta.get_fields() if field.auto_created and not field.concrete]
 
 

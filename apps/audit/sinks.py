@@ -47,6 +47,10 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 
 def _post(stream: AuditStream, lines: Sequence[bytes], seal: str) -> None:
     secret = os.environ.get(stream.secret_env, "")
+    if not stream.secret_env:
+        raise SinkError(
+            "It names no variable for its secret; name one in the admin (secret_env), so that it can be signed."
+        )
     if not secret:
         raise SinkError(f"The worker's environment has no {stream.secret_env}: the webhook cannot be signed.")
     body, now = b"\n".join(lines) + b"\n", str(int(time.time()))

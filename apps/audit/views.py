@@ -18,7 +18,7 @@ from .choices import EventKind
 from .exports import as_csv, as_json_lines
 from .filters import AuditFilter, SealFilter, StreamFilter
 from .outside import checkpoint_of
-from .queries import changes_of, object_url, operation_url, trail
+from .queries import changes_of, named, object_url, operation_url, trail
 from .seal_tables import SealTable, StreamTable
 from .seals import last_check, look_at, seals, streams, waiting, with_seal_states, with_states
 from .signing import public_keys
@@ -88,7 +88,7 @@ def audit_entry(request: HttpRequest, pk: int) -> HttpResponse:
     entry = get_object_or_404(trail(request.user), pk=pk)
     context = {
         "entry": entry,
-        "changes": changes_of(entry),
+        "changes": named(entry, changes_of(entry)),
         "state": look_at(entry),
         "object_url": object_url(entry.content_type, entry.object_id),
         "operation_url": operation_url(entry.operation_id),

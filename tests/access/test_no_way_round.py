@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -14,7 +15,7 @@ from django.urls import reverse
 from apps.access.choices import Permission
 from apps.access.models import Grant, Role, User
 from apps.access.scoping import holds, scopes_of, visible
-from apps.access.services import scope_for, take_grant
+from apps.access.services import give_grant, scope_for, take_grant
 from apps.fleet.models import Placement
 from apps.operations.models import Operation
 from apps.operations.services import submit
@@ -70,6 +71,60 @@ class TestTheAdmin:
         data = {"username": "manager", "email": manager.email, "is_active": "on", "groups": [group.pk]}
         post(manager, "access_user_change", manager.pk, **data)
         assert not manager.groups.exists()
+
+    def person(self, user: User, **changes: Any) -> dict[str, Any]:
+        return {"username": user.username, "email": user.email, "is_active": "on", **changes}
+
+    def test_nobody_puts_a_colleague_into_a_stronger_group(self, manager: User) -> None:
+        ada = factories.make_user("ada")
+        with factories.as_system():
+            strong, weak = Group.objects.create(name="strong"), Group.objects.create(name="weak")
+            for group, role in ((strong, "operator"), (weak, "viewer")):
+                give_grant(
+                    to=group,
+                    role=factories.make_role(role),
+                    scope=scope_for("everything"),
+                    actor=ada,
+                    reason="x y",
+                )
+        change = self.person(ada, groups=[strong.pk])
+        assert post(manager, "access_user_change", ada.pk, **change) == 403
+        assert not ada.groups.exists()
+        new = self.person(User(username="eve", email="eve@example.com"), groups=[strong.pk])
+        assert post(manager, "access_user_add", **new) == 403
+        assert not User.objects.filter(username="eve").exists()
+        assert post(manager, "access_user_change", ada.pk, **self.person(ada, groups=[weak.pk])) == 302
+        assert list(ada.groups.all()) == [weak]
+
+    def test_nobody_moves_the_address_that_a_colleague_signs_in_by(self, manager: User) -> None:
+        ada = factories.make_user("ada")
+        change = self.person(ada, email="mine@example.com", username="mine", first_name="Ada")
+        assert post(manager, "access_user_change", ada.pk, **change) == 302
+        ada.refresh_from_db()
+        assert (ada.email, ada.username, ada.first_name) == ("ada@example.com", "ada", "Ada")
+
+    @pytest.mark.parametrize("through", ["grant", "group"])
+    def test_who_may_do_more_is_not_theirs_to_change(self, manager: User, through: str) -> None:
+        ada = factories.make_user("ada")
+        if through == "grant":
+            factories.grant(ada, "operator", "account", factories.make_account())
+        else:
+            with factories.as_system():
+                group = Group.objects.create(name="strong")
+                ada.groups.add(group)
+                give_grant(
+                    to=group,
+                    role=factories.make_role("operator"),
+                    scope=scope_for("everything"),
+                    actor=ada,
+                    reason="x y",
+                )
+        with factories.as_system():
+            factor = Authenticator.objects.create(user=ada, type="totp", data={})
+        assert post(manager, "access_user_change", ada.pk, **self.person(ada, first_name="x")) == 403
+        assert post(manager, "access_user_delete", ada.pk, post="yes") == 403
+        assert post(manager, "mfa_authenticator_delete", factor.pk, post="yes") == 403
+        assert Authenticator.objects.filter(pk=factor.pk).exists()
 
 
 @pytest.mark.django_db

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from apps.access.addresses import client_ip
 from apps.access.models import Grant, User
+from apps.access.session_views import browser_of
 from apps.core.models import SavedView
 from tests import factories
 
@@ -163,7 +164,7 @@ class TestSessionList:
         for client in (here, there):
             client.get("/", headers={"User-Agent": "Firefox"})
         text = here.get(reverse("access:sessions")).content.decode()
-        assert text.count("Firefox") == 2
+        assert text.count('title="Firefox"') == 2
         assert there.session.session_key not in text
         other = UserSession.objects.exclude(session_key=here.session.session_key).get()
         here.post(reverse("access:end_session", args=[other.pk]))
@@ -211,3 +212,17 @@ class TestLockOut:
         assert client_ip(request) == "10.0.0.1"
         settings.TRUSTED_PROXIES = 1
         assert client_ip(request) == "9.9.9.9"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/120 Safari/537.36 Edg/120", "Edge on Windows"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Safari/604.1", "Safari on iOS"),
+        ("a program of ours", "a program of ours"),
+        ("", "unknown"),
+    ],
+)
+def test_a_browser_is_told_in_words(user_agent: str, words: str) -> None:
+    assert browser_of(user_agent) == words

@@ -12,7 +12,17 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 
-from apps.access.models import AccessRequest, ApiToken, BreakGlass, Grant, PreApproval, Role, Scope, User
+from apps.access.models import (
+    AccessRequest,
+    ApiToken,
+    BreakGlass,
+    Grant,
+    PreApproval,
+    Role,
+    Scope,
+    SsoGroup,
+    User,
+)
 from apps.access.services import system_actor
 from apps.accounts.models import Account, Region
 from apps.alerts.models import (
@@ -213,6 +223,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         ),
         {"explanation": "it burned"},
     ),
+    SsoGroup: (lambda: SsoGroup(claim=_n("claim"), group=_group()), {"claim": "renamed"}),
     ApiToken: (
         lambda: ApiToken(
             owner=factories.make_user(),

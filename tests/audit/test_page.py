@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.access.models import User
+from apps.access.models import Grant, User
 from apps.audit import checking, outside, sealing
 from apps.audit.canonical import unpack
 from apps.audit.filters import AuditFilter
@@ -102,6 +102,17 @@ class TestWhatItShows:
         text = client.get(reverse("audit:entry", args=[change.pk])).content.decode()
         assert "Acme &amp; Sons" in text
         assert "ticket 4711" in text
+
+    def test_what_a_number_stands_for_is_named(self, client: Client, auditor: User) -> None:
+        given = Grant.objects.get(user=auditor)
+        (entry,) = AuditEntry.objects.filter(content_type__model="grant", object_id=given.pk)
+        text = client.get(reverse("audit:entry", args=[entry.pk])).content.decode()
+        assert f"auditor (#{given.role_id})" in text
+        assert f"everything (#{given.scope_id})" in text
+
+    def test_no_entry_tells_of_other_rows_than_its_own(self, auditor: User) -> None:
+        role = AuditEntry.objects.filter(content_type__model="role").latest("pk")
+        assert set(role.changes) == {"id", "name", "description", "permissions"}
 
     def test_values_are_text_and_never_markup(self, client: Client) -> None:
         with factories.as_system("<script>alert(1)</script>"):

@@ -51,6 +51,12 @@ class Portal:
         )  # fmt: skip
         return self.address + done.stdout.split()[-1]
 
+    def sign_in(self, page: Page, user: str) -> None:
+        """Open a fresh link, as one of the first run's people does, and use it."""
+        page.goto(self.signin_link(user))
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(self.address + "/")
+
     def pid_of(self, instance: str) -> int:
         """The pid of an instance's process, as an operator finds it with `ps`."""
         done = subprocess.run(

@@ -52,7 +52,7 @@ def lead_page(chromium: Browser) -> Page:
 
 def set_up_totp(page: Page, portal: Portal) -> str:
     """Give the lead an authenticator; gives its secret."""
-    page.goto(portal.signin_link("axel"))
+    portal.sign_in(page, "axel")
     page.goto(portal.address + "/accounts/2fa/totp/activate/")
     secret = page.locator("#authenticator_secret, input[readonly], input[disabled]").first.input_value()
     page.locator("input[name=code]").fill(code(secret))
@@ -66,7 +66,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page, lead_page: Page, tmp_path
     secret = set_up_totp(lead_page, portal)
 
     # Vera sees everything and reads no logs.
-    page.goto(portal.signin_link("vera"))
+    portal.sign_in(page, "vera")
     page.goto(portal.address + "/instances/?q=globex-prod")
     page.get_by_role("link", name="globex-prod", exact=True).click()
     expect(page.get_by_role("heading", name="globex-prod")).to_be_visible()
@@ -86,7 +86,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page, lead_page: Page, tmp_path
     request = page.url
 
     # The lead is told on the bar, approves, and is asked for the second factor first.
-    lead_page.goto(portal.signin_link("axel"))
+    portal.sign_in(lead_page, "axel")
     expect(lead_page.get_by_text("access request").first).to_be_visible()
     lead_page.goto(request)
     shot(lead_page, "2-decide")

@@ -92,7 +92,7 @@ def kill(portal: Portal, instance: str) -> float:
 
 def test_shots_of_the_alerts(portal: Portal, page: Page, sink: Any) -> None:
     at = portal.address
-    page.goto(portal.signin_link("admin"))
+    portal.sign_in(page, "admin")
     prepare(page, at, sink)
     sink.got.clear()
 

@@ -50,7 +50,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", WORLD], cwd=ROOT, env=portal.environment, check=True
     )
-    page.goto(portal.signin_link("admin"))
+    portal.sign_in(page, "admin")
 
     # The bill comes in.
     page.get_by_role("link", name="Cost", exact=True).click()

@@ -42,7 +42,7 @@ def act(page: Page, button: str, reason: str, **fields: str) -> None:
 
 
 def test_shots_of_the_walk(portal: Portal, page: Page) -> None:
-    page.goto(portal.signin_link("olga"))
+    portal.sign_in(page, "olga")
     expect(page.get_by_role("heading", name="Fleet", exact=True)).to_be_visible()
     expect(page.get_by_text("globex-prod").first).not_to_be_visible()
     shot(page, "1-overview")

@@ -79,7 +79,7 @@ def roll_out(page: Page, portal: Portal, advisory: str, version: str) -> None:
 
 
 def test_shots_of_the_security_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
-    page.goto(portal.signin_link("admin"))
+    portal.sign_in(page, "admin")
     bring_out(page, portal, "4.12.3", "feature", sbom(tmp_path / "a.json", h11="0.14.0", idna="3.4"))
     bring_out(page, portal, "4.12.4", "security", sbom(tmp_path / "b.json", h11="0.16.0", idna="3.4"))
     bring_out(page, portal, "4.12.6", "security", sbom(tmp_path / "c.json", h11="0.16.1", idna="3.7"))

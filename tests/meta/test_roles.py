@@ -222,6 +222,9 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("access:end_glass", "POST"): "302 404 404 404 404 404 302",
     ("access:explain_glass", "POST"): "302 404 404 404 404 404 403",
     ("access:review_glass", "POST"): "302 404 404 404 404 404 422",
+    ("access:sso_groups", "GET"): "302 403 403 403 403 403 200",
+    ("access:map_group", "POST"): "302 403 403 403 403 403 422",
+    ("access:unmap_group", "POST"): "302 403 403 403 403 403 302",
     ("access:tokens", "GET"): "302 200 200 200 200 200 200",
     ("access:new_token", "POST"): "302 422 422 422 422 422 422",
     ("access:revoke_token", "POST"): "302 404 404 404 404 404 302",
@@ -235,6 +238,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("access:end_sessions", "POST"): "302 403 403 403 403 403 302",
     ("access:why", "GET"): "302 403 403 403 403 403 200",
     ("access:signin_link", "GET"): "302 302 302 302 302 302 302",
+    ("access:signin_link", "POST"): "302 302 302 302 302 302 302",
     ("audit:list", "GET"): "302 403 403 403 403 403 200",
     ("audit:entry", "GET"): "302 403 403 403 403 403 200",
     ("audit:seals", "GET"): "302 403 403 403 403 403 200",
@@ -514,6 +518,9 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "access:end_glass": ({}, admins),
         "access:explain_glass": ({}, set()),  # another's
         "access:review_glass": ({}, set()),  # it has not ended
+        "access:map_group": ({"claim": "night", "group": world.group.pk, **reason}, admins),
+        "access:unmap_group": (reason, admins),
+        "access:signin_link": ({}, set()),  # without a link: see tests/access/test_signin_link.py
         "access:new_token": (
             {"name": "ci", "permissions": ["view"], "days": 7},
             set(ROLES) - {"anonymous"},

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from apps.access import asking, breaking, pre_approvals, tokens
+from apps.access import asking, breaking, pre_approvals, sso, tokens
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
 from apps.alerts import managing, overriding
@@ -121,6 +121,9 @@ class World:
             actor=self.root, group=self.group, role=factories.make_role("operator"), kind="tenant", name="tenant-here",
             max_minutes=60, reason="on call",
         )  # fmt: skip
+        self.sso_group = sso.map_group(
+            claim="team", group=self.group, actor=self.root, reason="the same people"
+        )
         responder = factories.make_user("responder")
         factories.grant(responder, "on-call")
         self.glass = breaking.break_glass(
@@ -237,6 +240,7 @@ class World:
                 f"access:{name}": {"pk": self.glass.pk}
                 for name in ("glass", "end_glass", "explain_glass", "review_glass")
             },
+            "access:unmap_group": {"pk": self.sso_group.pk},
             "access:revoke_token": {"pk": self.token.pk},
             "access:end_session": {"pk": self.session.pk},
             "access:delete_role": {"pk": self.spare_role.pk},

@@ -2,6 +2,7 @@
 
 from .asking import AccessRequest, BreakGlass, PreApproval
 from .granted import Grant, RecordedUserManager, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
+from .mapping import SsoGroup
 from .signing import ApiToken, Notice
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Scope",
     "ScopeGroupPermission",
     "ScopeUserPermission",
+    "SsoGroup",
     "User",
 ]
