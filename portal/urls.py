@@ -14,6 +14,7 @@ urlpatterns = [
     path("cost/", include("apps.cost.urls")),
     path("access/", include("apps.access.urls")),
     path("api/v1/", include("apps.fleet.urls_api")),
+    path("api/v1/", include("apps.releases.urls_api")),
     path("audit/", include("apps.audit.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

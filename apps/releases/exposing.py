@@ -14,9 +14,10 @@ from apps.core.events import event, record
 from apps.operations.services import Refused
 
 from .choices import CLOCK_HOURS, Severity, VexWhy
+from .csaf import read_advice
 from .matching import match_advisory
 from .models import Advisory, Release, VexStatement
-from .osv import Advice, read_osv
+from .osv import Advice
 from .services import given_reason, require_everywhere
 
 #: Which versions that run are bad, by advisory: from the few releases that run to their components to what matches
@@ -54,12 +55,12 @@ LOCK = 7_320_011
 
 
 def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
-    """Take in an OSV document, or a newer state of one that is known; matches and exposure follow at once.
+    """Take in an OSV or CSAF document, or a newer state of one that is known; matches and exposure follow at once.
 
     The clock runs from when it came in first. Raises BadDocument, Refused; then nothing was changed.
     """
     require_everywhere(actor, Permission.MANAGE_RELEASES)
-    advice = read_osv(raw)
+    advice = read_advice(raw)
     with transaction.atomic(durable=True), acting(actor, reason=f"imports {advice.osv_id}"):
         advisory = store_advice(advice)
         match_advisory(advisory)

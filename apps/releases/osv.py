@@ -14,7 +14,7 @@ from packageurl import PackageURL
 from univers.version_range import RANGE_CLASS_BY_SCHEMES
 
 from .choices import Severity
-from .sbom import BadDocument, package_of, read_json
+from .sbom import BadDocument, listed, package_of, read_json
 
 #: OSV ecosystem → purl type.
 ECOSYSTEMS = {
@@ -54,14 +54,18 @@ def parse_version(purl_type: str, text: str) -> Any:
 
 def read_osv(raw: bytes) -> Advice:
     """An OSV document; BadDocument names the first thing that is wrong with it."""
-    document = read_json(raw)
+    return osv_advice(read_json(raw))
+
+
+def osv_advice(document: Mapping[str, Any]) -> Advice:
+    """What an OSV document says."""
     osv_id = document.get("id")
     if not isinstance(osv_id, str) or not osv_id or len(osv_id) > 60:
         raise BadDocument(
-            "An OSV document needs an “id” of at most 60 letters; CSAF and other formats are not read yet."
+            "An OSV document needs an “id” of at most 60 letters, a CSAF document a “document”; other formats are not read."
         )
-    entries = document.get("affected") or []
-    if not isinstance(entries, list) or len(entries) > MAX_AFFECTED:
+    entries = listed(document, "affected")
+    if len(entries) > MAX_AFFECTED:
         raise BadDocument(f"“affected” must be a list of at most {MAX_AFFECTED:,} packages.")
     affected = [found for entry in entries if (found := _affected(entry)) is not None]
     if not affected and not document.get("withdrawn"):
@@ -71,19 +75,20 @@ def read_osv(raw: bytes) -> Advice:
     severity, score = _severity(document)
     return Advice(
         osv_id=osv_id,
-        aliases=tuple(str(alias)[:60] for alias in document.get("aliases") or [])[:50],
+        aliases=tuple(str(alias)[:60] for alias in listed(document, "aliases"))[:50],
         summary=" ".join(str(document.get("summary") or "").split())[:300],
         details=str(document.get("details") or "")[:20_000],
         severity=severity,
         score=score,
-        published_at=_time(document.get("published")),
+        published_at=time_of(document.get("published")),
         modified=str(document.get("modified") or "")[:40],
         is_withdrawn=bool(document.get("withdrawn")),
         affected=affected,
     )
 
 
-def _time(text: Any) -> datetime | None:
+def time_of(text: Any) -> datetime | None:
+    """A time as documents write it; None where it reads none."""
     try:
         found = parse_datetime(text) if isinstance(text, str) else None
     except ValueError:
@@ -101,10 +106,10 @@ def _affected(entry: Any) -> dict[str, Any] | None:
     package = package_of(purl)
     ranges = [
         _events(package, purl.type, found.get("events"))
-        for found in entry.get("ranges") or []
+        for found in listed(entry, "ranges")
         if isinstance(found, dict) and found.get("type") in ("SEMVER", "ECOSYSTEM")
     ]
-    versions = [str(version) for version in entry.get("versions") or []]
+    versions = [str(version) for version in listed(entry, "versions")]
     if not ranges and not versions:
         raise BadDocument(f"{package} has neither ranges nor versions, so nobody can tell what is affected.")
     return {"package": package, "type": purl.type, "ranges": ranges, "versions": versions}
@@ -139,6 +144,15 @@ def _events(package: str, purl_type: str, events: Any) -> list[list[str]]:
         for what in ("introduced", "fixed", "last_affected")
         if what in event
     ]
+    return ordered_events(package, purl_type, pairs)
+
+
+def ordered_events(package: str, purl_type: str, pairs: list[list[str]]) -> list[list[str]]:
+    """[what, version] pairs of one range in the versions' order. Raises BadDocument for what contradicts itself."""
+    if {"fixed", "last_affected"} <= {what for what, _ in pairs}:
+        raise BadDocument(
+            f"A range of {package} contradicts itself: it says both where it is fixed and which is the last affected."
+        )
     try:
         ordered = sorted(pairs, key=lambda pair: _place(purl_type, pair))
     except ValueError as error:
@@ -209,7 +223,7 @@ SCALE = ((9, Severity.CRITICAL), (7, Severity.HIGH), (4, Severity.MEDIUM), (0.1,
 
 def _severity(document: Mapping[str, Any]) -> tuple[str, Decimal | None]:
     """The highest CVSS score the document gives, or the word its database uses."""
-    scores = [found for entry in document.get("severity") or [] if (found := _score(entry)) is not None]
+    scores = [found for entry in listed(document, "severity") if (found := _score(entry)) is not None]
     if scores:
         score = max(scores)
         return next((severity for least, severity in SCALE if score >= least), Severity.NONE), score

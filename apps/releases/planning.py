@@ -16,6 +16,7 @@ from apps.operations import selections
 from apps.operations.services import MAX_TARGETS, Refused
 from apps.tenants.models import Subscription
 
+from .arrays import among
 from .choices import RolloutState, TargetState
 from .models import Release, RolloutTarget
 from .waves import Candidate, plan_waves
@@ -82,12 +83,11 @@ def _candidates(release: Release, query: str, actor: Any) -> tuple[dict[int, str
         .order_by()
         .values_list("pk", "wanted_version")
     )
-    may = visible(actor, Instance.objects.filter(pk__in=seen), Permission.ROLL_OUT)
+    may = visible(actor, Instance.objects.filter(pk__in=among(seen)), Permission.ROLL_OUT)
     may = visible(actor, may, Permission.DEPLOY)
     allowed = set(may.values_list("pk", flat=True))
     elsewhere = set(
         RolloutTarget.objects.filter(
-            instance_id__in=seen,
             state__in=[TargetState.WAITING, TargetState.CHANGING],
             rollout__state__in=[RolloutState.RUNNING, RolloutState.PAUSED],
         ).values_list("instance_id", flat=True)
@@ -111,7 +111,7 @@ def _candidates(release: Release, query: str, actor: Any) -> tuple[dict[int, str
 def tenants_of(instance_ids: Sequence[int] | Mapping[int, Any]) -> dict[int, list[int]]:
     """The tenants on each instance, by instance id."""
     found: dict[int, list[int]] = {}
-    rows = Placement.objects.filter(instance_id__in=list(instance_ids)).order_by()
+    rows = Placement.objects.filter(instance_id__in=among(instance_ids)).order_by()
     for instance_id, tenant_id in rows.values_list("instance_id", "tenant_id"):
         found.setdefault(instance_id, []).append(tenant_id)
     return found
@@ -121,7 +121,7 @@ def revenue_of(tenant_ids: set[int]) -> dict[int, dict[str, Decimal]]:
     """Monthly price of each tenant's open subscriptions, by currency."""
     today = timezone.localdate()
     rows = (
-        Subscription.objects.filter(tenant_id__in=tenant_ids, starts_on__lte=today)
+        Subscription.objects.filter(tenant_id__in=among(tenant_ids), starts_on__lte=today)
         .filter(Q(ends_on__isnull=True) | Q(ends_on__gte=today))
         .order_by()
         .values_list("tenant_id", "currency")

@@ -1,6 +1,7 @@
 """What this app registers with the floors below."""
 
 from apps.core import navigation, palette
+from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import guard_rails, ticks
 
@@ -19,9 +20,17 @@ def register() -> None:
         navigation.NavItem("Exposure", "releases:advisories", group="Watch", order=30, key="x")
     )
     palette.register("releases", search.find_releases)
+    benches.register("releases", _bench)
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
     ticks.register("security deadlines", every=60.0, send=_send("warn_before_deadlines"))
+
+
+def _bench() -> "benches.Bench":
+    # Late: benches are run by one command alone.
+    from .benches.rollouts import releases
+
+    return releases
 
 
 def _send(name: str) -> "ticks.Send":

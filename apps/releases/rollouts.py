@@ -24,6 +24,7 @@ from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
 from .planning import RolloutPlan, plan_rollout
 from .services import given_reason
+from .targets import write_targets
 
 TONES = {
     RolloutState.SUCCEEDED: Tone.OK, RolloutState.ABORTED: Tone.BAD, RolloutState.ROLLING_BACK: Tone.BAD,
@@ -66,20 +67,7 @@ def _write_plan(rollout: Rollout, plan: RolloutPlan) -> None:
     Wave.objects.bulk_create(
         [Wave(rollout=rollout, number=number, size=len(ids)) for number, ids in enumerate(plan.waves, 1)]
     )
-    RolloutTarget.objects.bulk_create(
-        [
-            RolloutTarget(
-                rollout=rollout,
-                instance_id=pk,
-                wave=number,
-                position=position,
-                from_version=plan.from_versions[pk],
-            )
-            for number, ids in enumerate(plan.waves, 1)
-            for position, pk in enumerate(ids)
-        ],
-        batch_size=2_000,
-    )
+    write_targets(rollout, plan)
 
 
 def move_rollout(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,14 @@ def read_json(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise BadDocument("A JSON object was expected, and something else came.")
     return document
+
+
+def listed(holder: Mapping[str, Any], key: str) -> list[Any]:
+    """The list under a key, empty where there is none; BadDocument for anything else."""
+    found = holder.get(key)
+    if found is not None and not isinstance(found, list):
+        raise BadDocument(f"“{key}” must be a list.")
+    return found or []
 
 
 def read_sbom(raw: bytes) -> Contents:
@@ -113,7 +121,7 @@ def _spdx(document: dict[str, Any]) -> Iterator[PackageURL | None]:
 
 
 def _spdx_purl(package: dict[str, Any]) -> PackageURL | None:
-    for reference in package.get("externalRefs") or []:
+    for reference in listed(package, "externalRefs"):
         if isinstance(reference, dict) and reference.get("referenceType") == "purl":
             try:
                 return PackageURL.from_string(str(reference.get("referenceLocator", "")))

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from apps.fleet.models import Placement
 
+from .arrays import among
 from .choices import ReleaseKind
 from .models import Freeze, Hold, Release
 
@@ -28,7 +29,7 @@ def held_instances(instance_ids: Sequence[int], version: str) -> dict[int, str]:
     if not holds:
         return {}
     placed = Placement.objects.filter(
-        instance_id__in=list(instance_ids), tenant_id__in=list(holds)
+        instance_id__in=among(instance_ids), tenant_id__in=among(holds)
     ).order_by()
     return {
         instance_id: _words(holds[tenant_id])

@@ -45,6 +45,7 @@ RAW_SQL = {
     "releases/driving.py": "rollouts' targets follow their operations; both are told as events",
     "releases/exposing.py": "exposures, which are computed and exempt; the watcher's advisory lock",
     "releases/guarding.py": "the advisory lock of the blast radius",
+    "releases/targets.py": "the frozen set of a rollout, whose rows are exempt; the rollout is recorded",
     "alerts/intake.py": "counters and seen signatures, which are exempt",
     "alerts/processing.py": "the processor's advisory lock",
     "alerts/recovery.py": "the decider's advisory lock",

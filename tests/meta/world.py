@@ -266,6 +266,7 @@ class World:
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
             "releases:approve_policy": {"policy_pk": self.policy.pk},
             "releases": {"pk": self.release.pk},
+            "releases_api:sbom": {"version": self.release.version},
         }
         return found.get(name) or found.get(name.split(":")[0], {})
 

@@ -157,7 +157,7 @@ def test_two_releases_side_by_side(boss: User, web: Client) -> None:
     upload_sbom(second, cyclonedx("pkg:pypi/django@4.2.16", "pkg:pypi/new@1"), actor=boss)
     import_advisory(osv(), actor=boss)
     difference = web.get(reverse("releases:compare"), {"a": first.pk, "b": second.pk}).context["difference"]
-    assert difference.changed == [("pkg:pypi/django", "4.2.1", "4.2.16")]
+    assert difference.changed == [("pkg:pypi/django", "4.2.1", "4.2.16", "upgraded")]
     assert (difference.added, difference.removed) == ([("pkg:pypi/new", "1")], [("pkg:pypi/old", "1")])
     assert [str(a) for a in difference.fixed] == ["GHSA-aaaa-bbbb-cccc"]
     assert difference.brought == []

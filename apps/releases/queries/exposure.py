@@ -19,7 +19,7 @@ from apps.fleet.choices import WRONG
 from apps.fleet.models import Placement
 from apps.tenants.models import Tenant
 
-from ..choices import UNDEPLOYABLE, Life, RolloutState, TargetState
+from ..choices import UNDEPLOYABLE, Life, ReleaseKind, RolloutState, TargetState
 from ..models import Advisory, Component, Exposure, Release, Rollout, RolloutTarget, VexStatement
 from ..standing import held_instances
 
@@ -27,6 +27,8 @@ from ..standing import held_instances
 LINES = 100
 #: The pace by which the end is projected is that of so much time before now.
 PACE = timedelta(hours=1)
+#: Which release is offered first as the way out.
+FIX_ORDER = (Life.PREFERRED, Life.RELEASED, Life.CANDIDATE, Life.DEPRECATED)
 
 
 def listed_advisories(user: Any) -> QuerySet[Advisory]:
@@ -239,11 +241,11 @@ def _blocker(row: Exposure, held: dict[int, str], move: RolloutTarget | None) ->
         TargetState.HELD,
         TargetState.SKIPPED,
     ):
-        return f"{move.get_state_display().lower()} in rollout #{move.rollout_id}: {move.why}"
+        return f"{move.get_state_display().lower()}: {move.why}".rstrip(": ")
     if row.instance.health in WRONG:
         return f"it is {row.instance.get_health_display().lower()}: {row.instance.health_detail}".rstrip(": ")
     if move is not None and move.rollout.state in (RolloutState.RUNNING, RolloutState.PAUSED):
-        return f"rollout #{move.rollout_id} {move.rollout.get_state_display().lower()}, wave {move.wave}"
+        return f"{move.rollout.get_state_display().lower()}, wave {move.wave}"
     return ""
 
 
@@ -262,7 +264,7 @@ def _fixes(
         .exclude(sbom_at__isnull=True)
     )
     found = sorted(
-        rows.defer("notes"), key=lambda r: (r.life != Life.PREFERRED, r.life == Life.DEPRECATED, -r.pk)
+        rows.defer("notes"), key=lambda r: (FIX_ORDER.index(r.life), r.kind != ReleaseKind.SECURITY, -r.pk)
     )
     may = holds(user, Permission.ROLL_OUT)
     url = reverse("releases:new_rollout")

@@ -25,6 +25,7 @@ from ..models import (
     Rollout,
     VexStatement,
 )
+from ..osv import parse_version
 from ..signing import has_keys, is_signed
 
 #: Versions that the picture of who runs what shows; the rest is summed up.
@@ -175,7 +176,7 @@ class Difference:
 
     added: list[tuple[str, str]]
     removed: list[tuple[str, str]]
-    changed: list[tuple[str, str, str]]
+    changed: list[tuple[str, str, str, str]]
     fixed: list[Advisory]
     brought: list[Advisory]
     same: int
@@ -185,7 +186,9 @@ def compare(first: Release, second: Release) -> Difference:
     """Packages added, removed, changed; advisories mended and brought in. Four queries."""
     old, new = _packages(first), _packages(second)
     changed = [
-        (p, ", ".join(old[p]), ", ".join(new[p])) for p in sorted(old.keys() & new.keys()) if old[p] != new[p]
+        (p, ", ".join(old[p]), ", ".join(new[p]), direction(p, old[p], new[p]))
+        for p in sorted(old.keys() & new.keys())
+        if old[p] != new[p]
     ]
     before = {f.advisory.pk: f.advisory for f in advisories_of(first) if f.statement is None}
     after = {f.advisory.pk: f.advisory for f in advisories_of(second) if f.statement is None}
@@ -197,6 +200,16 @@ def compare(first: Release, second: Release) -> Difference:
         brought=[a for pk, a in after.items() if pk not in before],
         same=len(old.keys() & new.keys()) - len(changed),
     )
+
+
+def direction(package: str, before: Sequence[str], after: Sequence[str]) -> str:
+    """“upgraded” or “downgraded” as the package's ecosystem orders versions, by its newest; “changed” if nobody can tell."""
+    kind = package.partition(":")[2].partition("/")[0]
+    try:
+        old, new = (max(parse_version(kind, text) for text in texts) for texts in (before, after))
+        return "changed" if old == new else "upgraded" if new > old else "downgraded"
+    except (ValueError, TypeError):
+        return "changed"
 
 
 def _packages(release: Release) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ from .answers import answer, first_error, go
 
 EMPTY = {
     "title": "No advisory is known",
-    "text": "Import one as OSV JSON; it is matched with the SBOMs of the releases that run.",
+    "text": "Import one as OSV or CSAF JSON; it is matched with the SBOMs of the releases that run.",
 }
 
 
@@ -49,7 +49,7 @@ def advisory_list(request: HttpRequest) -> HttpResponse:
 
 @needs("manage_releases", methods=("GET", "HEAD", "POST"))
 def import_document(request: HttpRequest) -> HttpResponse:
-    """Take in an OSV document."""
+    """Take in an OSV or CSAF document."""
     is_sent = request.method == "POST"
     form = UploadForm(request.POST, request.FILES) if is_sent else UploadForm()
     if is_sent and form.is_valid():

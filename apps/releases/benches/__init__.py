@@ -1,0 +1,1 @@
+"""Benches of releases: `make bench ONLY=releases`."""
