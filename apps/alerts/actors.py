@@ -3,6 +3,7 @@
 import dramatiq
 
 from . import clock, escalation, processing, recovery, sending, watching
+from .runbooks import keeping
 
 
 @dramatiq.actor(max_retries=0, max_age=10_000, queue_name="alerts")
@@ -51,3 +52,9 @@ def forget_old_signals() -> None:
 def tell_the_watcher() -> None:
     """The portal's own sign of life."""
     watching.beat()
+
+
+@dramatiq.actor(max_retries=0, max_age=60_000, queue_name="alerts")
+def take_over_library() -> None:
+    """Take over the repository's runbooks."""
+    keeping.take_over_library()

@@ -75,6 +75,7 @@ class Remedy(models.TextChoices):
     RESTART = "restart", "Restart"
     START = "start", "Start"
     ROLL_BACK = "roll_back", "Deploy the version before the last deploy"
+    RUNBOOK = "runbook", "Run a runbook"
 
 
 class Verdict(models.TextChoices):
@@ -86,9 +87,27 @@ class Verdict(models.TextChoices):
 
 
 class DecisionState(models.TextChoices):
+    WAITING = "waiting", "Waits for approval"
     DECIDED = "decided", "Decided"
     ACTING = "acting", "Under way"
     HELPED = "helped", "Helped"
     NO_HELP = "no_help", "Did not help"
     REFUSED = "refused", "Refused"
     CLOSED = "closed", "Nothing to do"
+
+
+class RunState(models.TextChoices):
+    """A runbook's run."""
+
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class RunStepState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    SKIPPED = "skipped", "Skipped"
+    FAILED = "failed", "Failed"

@@ -16,6 +16,8 @@ from .models import (
     Page,
     RecoveryDecision,
     RecoveryPolicy,
+    RunbookRun,
+    RunbookStep,
     Signal,
     Silence,
 )
@@ -63,6 +65,11 @@ def policies_within(scopes: Scopes) -> Q:
     return _of_places(scopes, instance="")
 
 
+def runs_within(scopes: Scopes) -> Q:
+    """Runs on instances within the scopes."""
+    return Q(instance_id__in=_within(Instance, scopes))
+
+
 def register() -> None:
     """Tell `access` about every model whose rows belong to somebody."""
     scoping.register(Alert, alerts_within)
@@ -74,6 +81,8 @@ def register() -> None:
         Delivery,
         lambda scopes: Q(page__incident__in=Incident.objects.filter(incidents_within(scopes)).order_by()),
     )
+    scoping.register(RunbookRun, runs_within)
+    scoping.register(RunbookStep, lambda s: Q(run__in=RunbookRun.objects.filter(runs_within(s)).order_by()))
     scoping.register(Silence, silences_within)
     scoping.register(RecoveryPolicy, policies_within)
     scoping.register(

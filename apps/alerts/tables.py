@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from apps.core.templatetags.ui import ago, num, status, tag
 
-from .models import Alert, Incident
+from .models import Alert, Incident, Runbook
 
 STATE = {"td": {"class": "state"}}
 MAIN = {"td": {"class": "main"}}
@@ -150,3 +150,44 @@ def muted_tag(alert: Alert) -> SafeString | str:
     if alert.inhibited_by_id and alert.is_open:
         return tag("idle", "explained")
     return tag("warn", "flapping") if alert.is_open and alert.flaps >= 3 else ""
+
+
+class RunbookTable(tables.Table):
+    """The catalogue."""
+
+    state = tables.Column(accessor="is_enabled", orderable=False, attrs=STATE)
+    title = tables.Column(verbose_name="Runbook", orderable=False, attrs=MAIN)
+    tags = tables.Column(orderable=False, empty_values=())
+    last_run = tables.Column(verbose_name="Last run", orderable=False, attrs=RIGHT, empty_values=())
+    name = tables.Column(verbose_name="Name")
+
+    class Meta:
+        model = Runbook
+        fields: tuple[str, ...] = ()
+        sequence = ("state", "title", "tags", "name", "last_run")
+        order_by = "name"
+
+    def render_state(self, record: Runbook) -> SafeString:
+        return tag("ok", "on") if record.is_enabled else tag("idle", "off")
+
+    def value_state(self, record: Runbook) -> str:
+        return "on" if record.is_enabled else "off"
+
+    def render_title(self, record: Runbook) -> SafeString:
+        url = reverse("alerts:runbook", args=[record.pk])
+        return format_html('<a href="{}"><b>{}</b></a><small>{}</small>', url, record.title, record.about)
+
+    def value_title(self, record: Runbook) -> str:
+        return record.title
+
+    def render_tags(self, record: Runbook) -> str:
+        return ", ".join(record.tags)
+
+    def value_tags(self, record: Runbook) -> str:
+        return " ".join(record.tags)
+
+    def render_last_run(self, record: Any) -> SafeString | str:
+        return ago(record.last_run) if record.last_run else "never"
+
+    def value_last_run(self, record: Any) -> str:
+        return record.last_run.isoformat(timespec="seconds") if record.last_run else ""

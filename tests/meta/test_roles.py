@@ -34,7 +34,7 @@ from apps.operations import previews
 from apps.operations.models import Batch, Operation, Schedule
 from tests import factories
 from tests.meta.routes import Route, ours
-from tests.meta.world import ROLES, World, missing
+from tests.meta.world import ROLES, RUNBOOK, World, missing
 from tests.releases.test_exposure import cyclonedx, osv
 
 pytestmark = pytest.mark.django_db
@@ -161,6 +161,17 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:new_source", "POST"): "302 403 403 403 403 403 422",
     ("alerts:new_heartbeat", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_heartbeat", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:runbooks", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_runbook", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_runbook", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:runbook", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:edit_runbook", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:edit_runbook", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:switch_runbook", "POST"): "302 403 403 403 403 403 302",
+    ("alerts:run_runbook", "POST"): "302 422 422 422 422 422 422",
+    ("alerts:run", "GET"): "302 404 404 200 200 200 200",
+    ("alerts:cancel_run", "POST"): "302 404 404 403 403 302 422",
+    ("alerts:approve_recovery", "POST"): "302 404 404 403 403 403 302",
     ("alerts:recoveries", "GET"): "302 200 200 200 200 200 200",
     ("alerts:recovery", "GET"): "302 404 404 200 200 200 200",
     ("alerts:new_recovery", "GET"): "302 403 200 403 403 200 200",
@@ -253,6 +264,7 @@ LISTS = (
     "releases:rollouts",
     "releases:advisories",
     "fleet:certificates",
+    "alerts:runbooks",
     "alerts:alerts",
     "alerts:incidents",
     "cost:breakdown",
@@ -485,6 +497,12 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
             {"name": "backup", "every": "60", "grace": "30", "severity": "critical"},
             admins,
         ),
+        "alerts:new_runbook": ({"text": RUNBOOK.replace("one-step", "another"), "note": "x"}, admins),
+        "alerts:edit_runbook": ({"text": RUNBOOK.replace("Restart", "Boot"), "note": "x"}, admins),
+        "alerts:switch_runbook": ({"on": "0"}, admins),
+        "alerts:run_runbook": ({"instance": "instance-two", "key": "k", **reason}, operators),
+        "alerts:cancel_run": ({}, operators),
+        "alerts:approve_recovery": ({"yes": "1"}, admins),
         "alerts:new_recovery": (recovery, operators),
         "alerts:edit_recovery": (recovery, operators),
         "alerts:switch_recovery": ({"on": "0"}, operators),

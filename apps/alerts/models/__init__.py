@@ -13,6 +13,7 @@ from .oncall import (
     Page,
 )
 from .recovery import RecoveryDecision, RecoveryPolicy
+from .runbooks import Runbook, RunbookRun, RunbookStep, RunbookVersion
 from .signals import Alert, Heartbeat, SeenSignature, Signal, SignalCount, Source
 
 __all__ = [
@@ -32,6 +33,10 @@ __all__ = [
     "Page",
     "RecoveryDecision",
     "RecoveryPolicy",
+    "Runbook",
+    "RunbookRun",
+    "RunbookStep",
+    "RunbookVersion",
     "SeenSignature",
     "Signal",
     "SignalCount",
