@@ -3,6 +3,7 @@
 import dramatiq
 
 from . import clock, escalation, processing, recovery, sending, watching
+from .rules import evaluating
 from .runbooks import keeping
 
 
@@ -58,3 +59,9 @@ def tell_the_watcher() -> None:
 def take_over_library() -> None:
     """Take over the repository's runbooks."""
     keeping.take_over_library()
+
+
+@dramatiq.actor(max_retries=0, max_age=15_000, time_limit=120_000, queue_name="alerts")
+def evaluate_rules() -> None:
+    """Evaluate the portal's own rules."""
+    evaluating.evaluate()

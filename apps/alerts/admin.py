@@ -7,6 +7,7 @@ from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
 from .models import (
     Alert,
+    AlertRule,
     Channel,
     Delivery,
     Escalation,
@@ -250,3 +251,13 @@ class RunbookStepAdmin(ReadOnlyAdmin):
     list_display = ("run", "number", "title", "state", "operation_id")
     list_select_related = ("run",)
     search_fields = ("=run__id",)
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(ReadOnlyAdmin):
+    """Changed on its page, where its place is asked for."""
+
+    list_display = ("name", "kind", "severity", "account", "cell", "is_enabled", "evaluated_at", "error")
+    list_select_related = ("account", "cell")
+    list_filter = ("kind", "is_enabled")
+    search_fields = ("name",)

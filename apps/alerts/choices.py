@@ -111,3 +111,28 @@ class RunStepState(models.TextChoices):
     DONE = "done", "Done"
     SKIPPED = "skipped", "Skipped"
     FAILED = "failed", "Failed"
+
+
+class RuleKind(models.TextChoices):
+    """How a rule of our own finds what is wrong."""
+
+    THRESHOLD = "threshold", "A figure over or under a threshold"
+    ABSENCE = "absence", "No measurement"
+    CHANGE = "change", "A figure that changed by per cent"
+    BURN = "burn", "Error budget burns in two windows"
+    PROMQL = "promql", "A query that gives samples (PromQL)"
+
+
+class Metric(models.TextChoices):
+    """Figures of the coarse history, and their units."""
+
+    REQUESTS = "requests", "Requests a second"
+    ERRORS = "errors", "Errors in per cent of requests"
+    LATENCY = "latency", "Mean latency in ms"
+    CPU = "cpu", "CPU cores"
+    MEMORY = "memory", "Memory in MB"
+
+
+class Direction(models.TextChoices):
+    OVER = "over", "over"
+    UNDER = "under", "under"

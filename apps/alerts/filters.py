@@ -4,8 +4,8 @@ import django_filters as filters
 from django import forms
 from django.db.models import Q, QuerySet
 
-from .choices import OPEN_INCIDENT, AlertState, IncidentState, Severity
-from .models import Alert, Incident, Runbook
+from .choices import OPEN_INCIDENT, AlertState, IncidentState, RuleKind, Severity
+from .models import Alert, AlertRule, Incident, Runbook
 
 OPEN = "open"
 
@@ -82,3 +82,19 @@ class RunbookFilter(filters.FilterSet):
                 | Q(tags__icontains=word)
             )
         return rows
+
+
+class RuleFilter(filters.FilterSet):
+    """By name and kind."""
+
+    q = filters.CharFilter(
+        label="Find",
+        field_name="name",
+        lookup_expr="icontains",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Name"}),
+    )
+    kind = filters.ChoiceFilter(label="Kind", choices=RuleKind.choices, empty_label="any")
+
+    class Meta:
+        model = AlertRule
+        fields: list[str] = []

@@ -24,6 +24,7 @@ from apps.tenants.money import money
 from .choices import AlertState, DecisionState
 from .models import (
     Alert,
+    AlertRule,
     Incident,
     IncidentNote,
     Page,
@@ -280,6 +281,21 @@ def _attach(user: Any, decisions: Sequence[Any]) -> None:
         decision.operation = operations.get(decision.operation_id or 0)
         decision.run = runs.get(decision.run_id or 0)
         decision.may_approve = decision.instance_id in may and decision.state == DecisionState.WAITING
+
+
+def listed_rules(user: Any) -> QuerySet[AlertRule]:
+    """The rules `user` sees; how many alerts of each are open that they see, for the rows of the page alone."""
+    rows: EnrichedQuerySet[AlertRule] = EnrichedQuerySet(model=AlertRule).select_related("account", "cell")
+
+    def add(found: Sequence[Any]) -> None:
+        mine = visible(user, Alert).filter(
+            source_name="rules", state=AlertState.OPEN, labels__rule__in=[str(r.pk) for r in found]
+        )
+        counts = dict(mine.order_by().values_list("labels__rule").annotate(n=Count("pk")))
+        for row in found:
+            row.open_count = counts.get(str(row.pk), 0)
+
+    return visible(user, rows.enriched_by(add))
 
 
 # --- Runbooks ------------------------------------------------------------------------------------

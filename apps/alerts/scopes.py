@@ -8,6 +8,7 @@ from apps.fleet.models import Cell, Instance
 
 from .models import (
     Alert,
+    AlertRule,
     Delivery,
     Escalation,
     Incident,
@@ -85,6 +86,7 @@ def register() -> None:
     scoping.register(RunbookStep, lambda s: Q(run__in=RunbookRun.objects.filter(runs_within(s)).order_by()))
     scoping.register(Silence, silences_within)
     scoping.register(RecoveryPolicy, policies_within)
+    scoping.register(AlertRule, policies_within)
     scoping.register(
         RecoveryDecision, lambda scopes: Q(alert__in=Alert.objects.filter(alerts_within(scopes)).order_by())
     )

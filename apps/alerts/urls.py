@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import inbox, incidents, managing, overrides, recovery, runbooks
+from .views import inbox, incidents, managing, overrides, recovery, rules, runbooks
 
 app_name = "alerts"
 urlpatterns = [
@@ -36,6 +36,9 @@ urlpatterns = [
     path("sources/", managing.sources, name="sources"),
     path("sources/new/", managing.new_source, name="new_source"),
     path("heartbeats/new/", managing.new_heartbeat, name="new_heartbeat"),
+    path("rules/", rules.rules, name="rules"),
+    path("rules/new/", rules.new_rule, name="new_rule"),
+    path("rules/<int:pk>/", rules.rule, name="rule"),
     path("runbooks/", runbooks.runbooks, name="runbooks"),
     path("runbooks/new/", runbooks.new_runbook, name="new_runbook"),
     path("runbooks/<int:pk>/", runbooks.runbook, name="runbook"),

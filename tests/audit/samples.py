@@ -16,6 +16,7 @@ from apps.access.models import AccessRequest, ApiToken, BreakGlass, Grant, PreAp
 from apps.access.services import system_actor
 from apps.accounts.models import Account, Region
 from apps.alerts.models import (
+    AlertRule,
     Channel,
     EscalationPolicy,
     EscalationStep,
@@ -333,6 +334,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         ),
         {"reason": "y"},
     ),
+    AlertRule: (lambda: AlertRule(name=_n("rule")), {"threshold": 7}),
     Runbook: (lambda: Runbook(name=_n("book"), title="x"), {"title": "y"}),
     RunbookVersion: (_runbook_version, {"note": "y"}),
     RunbookRun: (

@@ -161,6 +161,11 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:new_source", "POST"): "302 403 403 403 403 403 422",
     ("alerts:new_heartbeat", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_heartbeat", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:rules", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_rule", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_rule", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:rule", "GET"): "302 403 404 403 403 200 200",
+    ("alerts:rule", "POST"): "302 403 404 403 403 422 422",
     ("alerts:runbooks", "GET"): "302 200 200 200 200 200 200",
     ("alerts:new_runbook", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_runbook", "POST"): "302 403 403 403 403 403 422",
@@ -264,6 +269,7 @@ LISTS = (
     "releases:rollouts",
     "releases:advisories",
     "fleet:certificates",
+    "alerts:rules",
     "alerts:runbooks",
     "alerts:alerts",
     "alerts:incidents",
@@ -436,6 +442,10 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "zone": "UTC",
         "starts_on": "2026-01-05",
     }
+    rule = {
+        "name": "errors", "kind": "threshold", "metric": "errors", "direction": "over", "threshold": "5", "window": "300",
+        "objective": "99.9", "least_requests": "20", "severity": "warning", "place": "cell-here", "is_enabled": "on",
+    }  # fmt: skip
     override = {
         "schedule": world.on_call.pk,
         "person": "root",
@@ -497,6 +507,8 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
             {"name": "backup", "every": "60", "grace": "30", "severity": "critical"},
             admins,
         ),
+        "alerts:new_rule": ({**rule, "name": "slow"}, operators),
+        "alerts:rule": ({**rule, "window": "600"}, operators),
         "alerts:new_runbook": ({"text": RUNBOOK.replace("one-step", "another"), "note": "x"}, admins),
         "alerts:edit_runbook": ({"text": RUNBOOK.replace("Restart", "Boot"), "note": "x"}, admins),
         "alerts:switch_runbook": ({"on": "0"}, admins),

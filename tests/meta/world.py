@@ -17,6 +17,7 @@ from apps.access.models import Grant, User
 from apps.alerts import managing, overriding
 from apps.alerts.models import (
     Alert,
+    AlertRule,
     Channel,
     EscalationPolicy,
     EscalationStep,
@@ -27,6 +28,7 @@ from apps.alerts.models import (
     RecoveryPolicy,
     Silence,
 )
+from apps.alerts.rules import keeping as rules_keeping
 from apps.alerts.runbooks import keeping, running
 from apps.audit import sealing
 from apps.audit.models import AuditEntry
@@ -175,6 +177,7 @@ class World:
         self.channel = managing.save_channel(
             Channel(name="roots", owner=self.root), address="json://127.0.0.1:9/", **made
         )
+        self.rule_alert = rules_keeping.save(AlertRule(name="errors", cell=self.cell), **made)
         self.runbook = keeping.save(RUNBOOK, note="", actor=self.root)
         self.run = running.start(
             runbook=self.runbook,
@@ -237,6 +240,7 @@ class World:
                 for name in ("runbook", "edit_runbook", "switch_runbook", "run_runbook")
             },
             **{f"alerts:{name}": {"pk": self.run.pk} for name in ("run", "cancel_run")},
+            "alerts:rule": {"pk": self.rule_alert.pk},
             "alerts:approve_recovery": {"pk": self.decision.pk},
             "alerts:schedule": {"pk": self.on_call.pk},
             "alerts:end_override": {"pk": self.override.pk},
