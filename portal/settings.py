@@ -163,6 +163,9 @@ ALERTS_SEAL_KEY = env.str("ALERTS_SEAL_KEY", default="")
 ALERTS_BACKLOG = env.int("ALERTS_BACKLOG", default=50_000)
 ALERTS_GROUP_SECONDS = env.float("ALERTS_GROUP_SECONDS", default=300.0)
 ALERTS_QUIET_SECONDS = env.float("ALERTS_QUIET_SECONDS", default=30.0)
+# A Prometheus, or what speaks its API, for rules in PromQL; the token goes as a bearer.
+PROMETHEUS_URL = env.str("PROMETHEUS_URL", default="")
+PROMETHEUS_TOKEN = env.str("PROMETHEUS_TOKEN", default="")
 ALERTS_WATCHER_URL = env.str("ALERTS_WATCHER_URL", default="")
 DAYTWO_URL = env.str("DAYTWO_URL", default="")
 

@@ -3,6 +3,8 @@
 import dramatiq
 
 from . import clock, escalation, processing, recovery, sending, watching
+from .rules import evaluating
+from .runbooks import keeping
 
 
 @dramatiq.actor(max_retries=0, max_age=10_000, queue_name="alerts")
@@ -51,3 +53,15 @@ def forget_old_signals() -> None:
 def tell_the_watcher() -> None:
     """The portal's own sign of life."""
     watching.beat()
+
+
+@dramatiq.actor(max_retries=0, max_age=60_000, queue_name="alerts")
+def take_over_library() -> None:
+    """Take over the repository's runbooks."""
+    keeping.take_over_library()
+
+
+@dramatiq.actor(max_retries=0, max_age=15_000, time_limit=120_000, queue_name="alerts")
+def evaluate_rules() -> None:
+    """Evaluate the portal's own rules."""
+    evaluating.evaluate()

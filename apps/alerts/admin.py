@@ -7,6 +7,7 @@ from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
 from .models import (
     Alert,
+    AlertRule,
     Channel,
     Delivery,
     Escalation,
@@ -22,6 +23,10 @@ from .models import (
     Page,
     RecoveryDecision,
     RecoveryPolicy,
+    Runbook,
+    RunbookRun,
+    RunbookStep,
+    RunbookVersion,
     SeenSignature,
     Signal,
     SignalCount,
@@ -215,3 +220,44 @@ class RecoveryDecisionAdmin(ReadOnlyAdmin):
     list_display = ("id", "policy", "alert", "verdict", "state", "why", "result", "operation_id", "at")
     list_filter = ("verdict", "state")
     list_select_related = ("policy", "alert")
+
+
+@admin.register(Runbook)
+class RunbookAdmin(ReadOnlyAdmin):
+    """Changed on its page, where each change is a version."""
+
+    on_everything = True
+    list_display = ("name", "title", "is_enabled")
+    search_fields = ("name", "title")
+
+
+@admin.register(RunbookVersion)
+class RunbookVersionAdmin(ReadOnlyAdmin):
+    on_everything = True
+    list_display = ("runbook", "number", "author", "note")
+    list_select_related = ("runbook", "author")
+
+
+@admin.register(RunbookRun)
+class RunbookRunAdmin(ReadOnlyAdmin):
+    list_display = ("id", "version", "instance", "state", "actor", "started_at")
+    list_select_related = ("version", "instance", "actor")
+    list_filter = ("state",)
+    search_fields = ("=id", "instance__name")
+
+
+@admin.register(RunbookStep)
+class RunbookStepAdmin(ReadOnlyAdmin):
+    list_display = ("run", "number", "title", "state", "operation_id")
+    list_select_related = ("run",)
+    search_fields = ("=run__id",)
+
+
+@admin.register(AlertRule)
+class AlertRuleAdmin(ReadOnlyAdmin):
+    """Changed on its page, where its place is asked for."""
+
+    list_display = ("name", "kind", "severity", "account", "cell", "is_enabled", "evaluated_at", "error")
+    list_select_related = ("account", "cell")
+    list_filter = ("kind", "is_enabled")
+    search_fields = ("name",)

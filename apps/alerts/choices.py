@@ -75,6 +75,7 @@ class Remedy(models.TextChoices):
     RESTART = "restart", "Restart"
     START = "start", "Start"
     ROLL_BACK = "roll_back", "Deploy the version before the last deploy"
+    RUNBOOK = "runbook", "Run a runbook"
 
 
 class Verdict(models.TextChoices):
@@ -86,9 +87,52 @@ class Verdict(models.TextChoices):
 
 
 class DecisionState(models.TextChoices):
+    WAITING = "waiting", "Waits for approval"
     DECIDED = "decided", "Decided"
     ACTING = "acting", "Under way"
     HELPED = "helped", "Helped"
     NO_HELP = "no_help", "Did not help"
     REFUSED = "refused", "Refused"
     CLOSED = "closed", "Nothing to do"
+
+
+class RunState(models.TextChoices):
+    """A runbook's run."""
+
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class RunStepState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    SKIPPED = "skipped", "Skipped"
+    FAILED = "failed", "Failed"
+
+
+class RuleKind(models.TextChoices):
+    """How a rule of our own finds what is wrong."""
+
+    THRESHOLD = "threshold", "A figure over or under a threshold"
+    ABSENCE = "absence", "No measurement"
+    CHANGE = "change", "A figure that changed by per cent"
+    BURN = "burn", "Error budget burns in two windows"
+    PROMQL = "promql", "A query that gives samples (PromQL)"
+
+
+class Metric(models.TextChoices):
+    """Figures of the coarse history, and their units."""
+
+    REQUESTS = "requests", "Requests a second"
+    ERRORS = "errors", "Errors in per cent of requests"
+    LATENCY = "latency", "Mean latency in ms"
+    CPU = "cpu", "CPU cores"
+    MEMORY = "memory", "Memory in MB"
+
+
+class Direction(models.TextChoices):
+    OVER = "over", "over"
+    UNDER = "under", "under"

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from . import certificates, escalation, health, heartbeats, processing, recovery, sending
+from .runbooks import running
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +16,7 @@ def tick() -> None:
         processing.settle,
         recovery.see_results,
         recovery.decide,
+        running.advance,
         escalation.escalate,
         sending.wake,
     )

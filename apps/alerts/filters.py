@@ -2,10 +2,10 @@
 
 import django_filters as filters
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from .choices import OPEN_INCIDENT, AlertState, IncidentState, Severity
-from .models import Alert, Incident
+from .choices import OPEN_INCIDENT, AlertState, IncidentState, RuleKind, Severity
+from .models import Alert, AlertRule, Incident, Runbook
 
 OPEN = "open"
 
@@ -57,3 +57,44 @@ class AlertFilter(filters.FilterSet):
     def by_muted(self, rows: QuerySet[Alert], name: str, value: str) -> QuerySet[Alert]:
         loud = {"silence__isnull": True, "inhibited_by__isnull": True}
         return rows.exclude(**loud) if value == "yes" else rows.filter(**loud)
+
+
+class RunbookFilter(filters.FilterSet):
+    """By any word in it."""
+
+    q = filters.CharFilter(
+        label="Find",
+        method="by_text",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Symptom, remedy or tag"}),
+    )
+
+    class Meta:
+        model = Runbook
+        fields: list[str] = []
+
+    def by_text(self, rows: QuerySet[Runbook], name: str, value: str) -> QuerySet[Runbook]:
+        """All words have to be there, wherever."""
+        for word in value.split()[:8]:
+            rows = rows.filter(
+                Q(name__icontains=word)
+                | Q(title__icontains=word)
+                | Q(about__icontains=word)
+                | Q(tags__icontains=word)
+            )
+        return rows
+
+
+class RuleFilter(filters.FilterSet):
+    """By name and kind."""
+
+    q = filters.CharFilter(
+        label="Find",
+        field_name="name",
+        lookup_expr="icontains",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Name"}),
+    )
+    kind = filters.ChoiceFilter(label="Kind", choices=RuleKind.choices, empty_label="any")
+
+    class Meta:
+        model = AlertRule
+        fields: list[str] = []

@@ -12,7 +12,7 @@ from apps.access.services import people
 from apps.accounts.models import Account
 from apps.fleet.models import Cell, Instance
 
-from .choices import SourceKind
+from .choices import Remedy, SourceKind
 from .models import (
     Channel,
     EscalationPolicy,
@@ -22,6 +22,7 @@ from .models import (
     RecoveryPolicy,
     Silence,
 )
+from .runbooks.reading import Definition, Input, Malformed
 from .services import Refused
 
 STEPS = 4
@@ -260,7 +261,7 @@ class RecoveryForm(PlacedForm, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = RecoveryPolicy
         fields = (
-            "name", "alert_name", "min_severity", "remedy", "rank", "delay", "cooldown", "tries", "per_cell", "per_fleet",
+            "name", "alert_name", "min_severity", "remedy", "runbook", "max_affected", "rank", "delay", "cooldown", "tries", "per_cell", "per_fleet",
             "hours_from", "hours_until", "zone", "grace", "breaker_after", "is_dry_run",
         )  # fmt: skip
         widgets = {"hours_from": CLOCK, "hours_until": CLOCK}
@@ -268,9 +269,10 @@ class RecoveryForm(PlacedForm, forms.ModelForm):  # type: ignore[type-arg]
             "is_dry_run": "Only say what it would do",
             "min_severity": "From severity",
             "remedy": "Answer",
+            "max_affected": "Ask above so many tenants",
         }
 
-    field_order = ("name", "alert_name", "min_severity", "place", "with_labels", "remedy")
+    field_order = ("name", "alert_name", "min_severity", "place", "with_labels", "remedy", "runbook")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -286,6 +288,8 @@ class RecoveryForm(PlacedForm, forms.ModelForm):  # type: ignore[type-arg]
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if bool(cleaned.get("hours_from")) != bool(cleaned.get("hours_until")):
             self.add_error("hours_until", "Give both ends, or none.")
+        if (cleaned.get("remedy") == Remedy.RUNBOOK) != bool(cleaned.get("runbook")):
+            self.add_error("runbook", "A runbook belongs to the answer “run a runbook”, which needs one.")
         self.instance.labels = cleaned.get("with_labels") or {}
         self.put_place(self.instance)
         return cleaned
@@ -299,8 +303,70 @@ class NoteForm(forms.Form):
 
 def refuse(form: Any, error: Exception) -> None:
     """Show what stood against it above the form."""
-    for message in error.messages if isinstance(error, ValidationError) else [str(error)]:
+    if (
+        isinstance(error, ValidationError)
+        and hasattr(error, "error_dict")
+        and set(error.error_dict) <= set(form.fields)
+    ):
+        form.add_error(None, error)
+        return
+    complaints = error.complaints if isinstance(error, Malformed) else [str(error)]
+    for message in error.messages if isinstance(error, ValidationError) else complaints:
         form.add_error(None, message)
 
 
-REFUSALS = (Refused, ValidationError)
+REFUSALS = (Refused, ValidationError, Malformed)
+
+
+class RunbookForm(forms.Form):
+    """A definition, and what is new in it."""
+
+    text = forms.CharField(
+        label="Definition",
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 26, "class": "mono", "spellcheck": "false"}),
+    )
+    note = forms.CharField(label="What is new", required=False, max_length=200)
+
+
+class RunForm(forms.Form):
+    """On which instance, with which inputs, why: fields as the definition asks."""
+
+    instance = forms.CharField(max_length=63, help_text="its name")
+    reason = forms.CharField(label="Why", min_length=3, max_length=500)
+    key = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, definition: Definition, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user, self.definition = user, definition
+        for one in definition.inputs:
+            self.fields[f"in_{one.name}"] = _field_of(one)
+        self.order_fields(["instance", *(f"in_{i.name}" for i in definition.inputs), "reason", "key"])
+
+    def clean_instance(self) -> Any:
+        name = self.cleaned_data["instance"].strip()
+        found = visible(self.user, Instance.objects.select_related("cell__region")).filter(name=name).first()
+        if found is None:
+            raise ValidationError(f"There is no instance “{name}” that you can see.")
+        return found
+
+    def inputs(self) -> dict[str, Any]:
+        """The inputs by their names; an empty one is left out."""
+        given = {i.name: self.cleaned_data.get(f"in_{i.name}") for i in self.definition.inputs}
+        return {name: value for name, value in given.items() if value not in (None, "")}
+
+
+def _field_of(one: Input) -> forms.Field:
+    made: dict[str, Any] = {
+        "label": one.label,
+        "required": one.required and one.default is None,
+        "initial": one.default,
+    }
+    match one.type:
+        case "integer":
+            return forms.IntegerField(min_value=one.min, max_value=one.max, **made)
+        case "boolean":
+            return forms.BooleanField(**{**made, "required": False})
+        case "choice":
+            return forms.ChoiceField(choices=[(c, c) for c in one.choices], **made)
+    return forms.CharField(max_length=200, **made)

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import Http404
 from django.utils import timezone
@@ -31,6 +32,7 @@ from .models import (
 )
 from .nudging import nudge
 from .recovery import SOURCE, breaker_signal
+from .runbooks import reading, running
 from .sending import check_address
 from .services import Refused, require_on
 
@@ -172,16 +174,12 @@ def save_recovery(policy: RecoveryPolicy, *, actor: Any) -> RecoveryPolicy:
     policy.full_clean()
     place = policy.cell or policy.account
     require_on(actor, Permission.MANAGE_ALERTS, place)
-    require_on(actor, NEEDED[Remedy(policy.remedy)], place)
+    needed = _needed(policy)
+    for permission in needed:
+        require_on(actor, permission, place)
     with transaction.atomic(durable=True), acting(actor, reason=f"keeps the recovery policy {policy.name}"):
         policy.save()
-        role, _ = Role.objects.get_or_create(
-            name=RECOVERY_ROLE,
-            defaults={
-                "description": "What recovery policies may do.",
-                "permissions": [str(Permission.VIEW), str(Permission.RESTART), str(Permission.DEPLOY)],
-            },
-        )
+        role = _role(needed)
         kind = (
             ScopeKind.CELL if policy.cell else ScopeKind.ACCOUNT if policy.account else ScopeKind.EVERYTHING
         )
@@ -190,6 +188,39 @@ def save_recovery(policy: RecoveryPolicy, *, actor: Any) -> RecoveryPolicy:
             reason=f"recovery policy “{policy.name}”",
         )  # fmt: skip
     return policy
+
+
+def _needed(policy: RecoveryPolicy) -> list[str]:
+    """What its answer takes. Raises ValidationError for a runbook that asks for what has no default."""
+    if policy.remedy != Remedy.RUNBOOK:
+        return [str(NEEDED[Remedy(policy.remedy)])]
+    version = policy.runbook.versions.order_by("-number").first() if policy.runbook else None
+    if version is None:
+        raise ValidationError({"runbook": "Choose the runbook to run."})
+    try:
+        definition = running.definition_of(version)
+        definition.clean({})
+    except reading.Malformed as error:
+        raise ValidationError(
+            {"runbook": [f"It cannot run by itself: {words}" for words in error.complaints]}
+        ) from error
+    return running.permissions_of(definition) or [str(Permission.RESTART)]
+
+
+def _role(needed: Sequence[str]) -> Role:
+    """What `recovery` gets: the usual remedies' rights, with diagnostics only where a runbook collects them."""
+    rights = [Permission.VIEW, Permission.RESTART, Permission.DEPLOY]
+    name, words = RECOVERY_ROLE, "What recovery policies may do."
+    if Permission.DIAGNOSE in needed:
+        rights, name, words = (
+            [*rights, Permission.DIAGNOSE],
+            f"{RECOVERY_ROLE} with diagnostics",
+            "… with diagnostics.",
+        )
+    role, _ = Role.objects.get_or_create(
+        name=name, defaults={"description": words, "permissions": [str(right) for right in rights]}
+    )
+    return role
 
 
 def switch_recovery(policy: RecoveryPolicy, *, on: bool, actor: Any) -> None:

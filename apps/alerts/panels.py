@@ -108,12 +108,22 @@ def recovery_facts(policy: RecoveryPolicy) -> list[Row]:
         Row("Alert", policy.alert_name or "any", labels),
         Row("From severity", policy.get_min_severity_display().lower()),
         Row("On", policy.cell or policy.account or "everything"),
-        Row("Answer", Remedy(policy.remedy).label, f"after {policy.delay} s" if policy.delay else "at once"),
+        Row(
+            "Answer",
+            policy.runbook or Remedy(policy.remedy).label,
+            f"after {policy.delay} s" if policy.delay else "at once",
+        ),
         Row("Cooldown", f"{policy.cooldown} s", "between two answers on one instance"),
         Row(
             "Within an hour",
             f"{policy.tries} on one instance",
             f"{policy.per_cell} in one cell, {policy.per_fleet} altogether",
+        ),
+        Row(
+            "Asks first",
+            f"above {policy.max_affected} tenants on an instance"
+            if policy.max_affected is not None
+            else "never",
         ),
         Row("Hours", hours, policy.zone if policy.hours_from else ""),
         Row(

@@ -8,20 +8,34 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
-from apps.fleet.models import Placement
+from apps.fleet.models import Instance, Placement
 from apps.operations.models import Operation
 from apps.tenants.money import money
 
-from .choices import AlertState
-from .models import Alert, Incident, IncidentNote, Page, RecoveryDecision, RecoveryPolicy, Silence
+from .choices import AlertState, DecisionState
+from .models import (
+    Alert,
+    AlertRule,
+    Incident,
+    IncidentNote,
+    Page,
+    RecoveryDecision,
+    RecoveryPolicy,
+    Runbook,
+    RunbookRun,
+    Silence,
+)
+from .runbooks.reading import Malformed
+from .runbooks.running import definition_of
 from .suspects import Suspect, suspects
 
 SHOWN_ALERTS = 50
@@ -254,7 +268,80 @@ def decisions(user: Any, policy: RecoveryPolicy | None = None, limit: int = 50) 
 
 
 def _attach(user: Any, decisions: Sequence[Any]) -> None:
-    """Set `operation` on decisions, where `user` sees it; one query."""
+    """Set `operation` and `run` on decisions, where `user` sees them, and whether they may approve; three queries at most."""
     operations = visible(user, Operation).in_bulk([d.operation_id for d in decisions if d.operation_id])
+    ran = [d.run_id for d in decisions if d.run_id]
+    runs = visible(user, RunbookRun).in_bulk(ran) if ran else {}
+    waiting = [d.instance_id for d in decisions if d.state == DecisionState.WAITING]
+    may: set[int] = set()
+    if waiting:
+        rows = visible(user, Instance.objects.filter(pk__in=waiting), Permission.APPROVE)
+        may = set(rows.order_by().values_list("pk", flat=True))
     for decision in decisions:
         decision.operation = operations.get(decision.operation_id or 0)
+        decision.run = runs.get(decision.run_id or 0)
+        decision.may_approve = decision.instance_id in may and decision.state == DecisionState.WAITING
+
+
+def listed_rules(user: Any) -> QuerySet[AlertRule]:
+    """The rules `user` sees; how many alerts of each are open that they see, for the rows of the page alone."""
+    rows: EnrichedQuerySet[AlertRule] = EnrichedQuerySet(model=AlertRule).select_related("account", "cell")
+
+    def add(found: Sequence[Any]) -> None:
+        mine = visible(user, Alert).filter(
+            source_name="rules", state=AlertState.OPEN, labels__rule__in=[str(r.pk) for r in found]
+        )
+        counts = dict(mine.order_by().values_list("labels__rule").annotate(n=Count("pk")))
+        for row in found:
+            row.open_count = counts.get(str(row.pk), 0)
+
+    return visible(user, rows.enriched_by(add))
+
+
+# --- Runbooks ------------------------------------------------------------------------------------
+
+
+def listed_runbooks(user: Any) -> QuerySet[Runbook]:
+    """The catalogue is the same for everybody; of the runs, the last that `user` sees, for the rows of the page alone."""
+    rows: EnrichedQuerySet[Runbook] = EnrichedQuerySet(model=Runbook)
+
+    def add(found: Sequence[Any]) -> None:
+        mine = visible(user, RunbookRun).filter(version__runbook__in=[r.pk for r in found])
+        last = dict(mine.order_by().values_list("version__runbook").annotate(at=Max("started_at")))
+        for row in found:
+            row.last_run = last.get(row.pk)
+
+    return rows.enriched_by(add)
+
+
+def runs(user: Any, runbook: Runbook, limit: int = 30) -> list[RunbookRun]:
+    """The latest runs of a runbook that `user` sees."""
+    rows = RunbookRun.objects.filter(version__runbook=runbook).select_related("instance", "actor", "version")
+    return list(visible(user, rows).order_by("-id")[:limit])
+
+
+def run_page(user: Any, run: RunbookRun) -> dict[str, Any]:
+    """Everything on a run's page."""
+    steps: list[Any] = list(run.steps.order_by("number"))
+    operations = visible(user, Operation).in_bulk([s.operation_id for s in steps if s.operation_id])
+    try:
+        words = [s.words for s in definition_of(run.version).steps]
+    except Malformed:
+        words = []
+    for step in steps:
+        step.operation = operations.get(step.operation_id or 0)
+        step.words = words[step.number - 1] if step.number <= len(words) else ""
+    runbook = run.version.runbook
+    trail = [
+        ("Runbooks", reverse("alerts:runbooks")),
+        (str(runbook), reverse("alerts:runbook", args=[runbook.pk])),
+        (f"Run {run.pk}", ""),
+    ]
+    may = allowed(user, Permission.RESTART, run.instance)
+    return {
+        "run": run,
+        "runbook": runbook,
+        "steps": steps,
+        "trail": trail,
+        "may_cancel": may and run.finished_at is None,
+    }

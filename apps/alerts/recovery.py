@@ -22,19 +22,21 @@ from apps.operations import services
 from apps.operations.choices import OPEN, State, Via
 from apps.operations.models import Operation
 
-from . import intake
-from .choices import RANK, AlertState, DecisionState, Remedy, Severity, SignalState, Verdict
+from . import approving, intake
+from .choices import RANK, AlertState, DecisionState, Remedy, RunState, Severity, SignalState, Verdict
 from .limits import HOUR, Done, Ledger
 from .matching import fits
-from .models import Alert, RecoveryDecision, RecoveryPolicy
+from .models import Alert, RecoveryDecision, RecoveryPolicy, RunbookRun
 from .nudging import nudge
+from .runbooks import reading, running
+from .services import Refused
+from .taking_back import version_before
 from .telling import of_incident, tell
 
 LOCK = 7_320_011
 #: Open alerts looked at in one go; those past it are held by limits anyway.
 AT_ONCE = 5_000
-#: A deploy that may be taken back is at most this old.
-TAKES_BACK = timedelta(hours=24)
+UNDER_WAY = (DecisionState.WAITING, DecisionState.DECIDED, DecisionState.ACTING)
 BREAKER = "RecoveryBreakerOpen"
 SOURCE = "recovery"
 
@@ -59,7 +61,9 @@ def decide(now: datetime | None = None) -> int:
     with acting(system_actor("recovery"), reason="", via="system"), transaction.atomic(durable=True):
         if not _alone():
             return 0
-        policies = list(RecoveryPolicy.objects.filter(is_enabled=True).order_by("rank", "pk"))
+        policies = list(
+            RecoveryPolicy.objects.filter(is_enabled=True).select_related("runbook").order_by("rank", "pk")
+        )
         if policies:
             _decide_all(policies, now)
     return carry_out()
@@ -96,20 +100,21 @@ def _decide_all(policies: Sequence[RecoveryPolicy], now: datetime) -> None:
     for alert in alerts[:AT_ONCE]:
         policy = policy_for(policies, alert)
         before = latest.get(alert.pk)
-        if policy is None or (before and before.state in (DecisionState.DECIDED, DecisionState.ACTING)):
+        if policy is None or (before and before.state in UNDER_WAY):
             continue
         if (now - alert.opened_at).total_seconds() < policy.delay:
             continue
         decision = _judge(policy, alert, ledger, before, now)
         if decision is not None:
             made.append(decision)
+    approving.hold_large(made)
     RecoveryDecision.objects.bulk_create(made, batch_size=1_000)
     told = [d for d in made if d.verdict == Verdict.ACT and d.incident is not None]
     tell(
         of_incident(
             d.incident,
             "recovery",
-            f"Recovery: {d.policy} answers",
+            f"Recovery: {d.policy} {'waits for approval' if d.state == DecisionState.WAITING else 'answers'}",
             why=d.why,
             tone=Tone.BUSY,
             instance_id=d.instance_id,
@@ -152,20 +157,11 @@ def _same(one: str, other: str) -> bool:
 
 def remedy_for(policy: RecoveryPolicy, alert: Alert) -> tuple[str, dict[str, str], str]:
     """The operation that a policy's remedy comes to: kind, parameters, and what it lacks if it cannot be done."""
+    if policy.remedy == Remedy.RUNBOOK:
+        return policy.remedy, {"runbook": policy.runbook.name if policy.runbook else ""}, ""
     if policy.remedy != Remedy.ROLL_BACK:
         return policy.remedy, {}, ""
-    last = (
-        Operation.objects.filter(
-            target_type="instance",
-            target_id=alert.instance_id or 0,
-            kind="deploy",
-            created_at__gte=timezone.now() - TAKES_BACK,
-        )
-        .exclude(actor=system_actor("recovery"))
-        .order_by("-id")
-        .first()
-    )
-    version = last.notes.get("wanted_before", "") if last else ""
+    version = version_before(alert.instance_id or 0)
     if not version:
         return "deploy", {}, "no deploy of the last 24 hours to take back"
     return "deploy", {"version": version}, ""
@@ -178,9 +174,29 @@ def carry_out() -> int:
     """Ask for the operations of decisions that have none yet; gives how many. Again is the same as once."""
     asked = 0
     rows = RecoveryDecision.objects.filter(state=DecisionState.DECIDED, verdict=Verdict.ACT)
-    for decision in rows.select_related("policy", "alert").order_by("id")[:AT_ONCE]:
-        asked += _ask(decision)
+    for decision in rows.select_related("policy__runbook", "alert", "instance").order_by("id")[:AT_ONCE]:
+        asked += _run(decision) if decision.kind == Remedy.RUNBOOK else _ask(decision)
     return asked
+
+
+def _run(decision: RecoveryDecision) -> int:
+    """As `_ask`, for a policy that names a runbook: it is run with its inputs' defaults."""
+    runbook, instance = decision.policy.runbook, decision.instance
+    if runbook is None or instance is None:
+        _end(decision, DecisionState.REFUSED, "the policy names no runbook any more, or the instance is gone")
+        return 0
+    try:
+        run = running.start(
+            runbook=runbook, instance=instance, inputs={}, actor=system_actor("recovery"),
+            reason=f"recovery “{decision.policy}” answers: {decision.alert}", key=f"recovery:{decision.pk}",
+        )  # fmt: skip
+    except (Refused, reading.Malformed, PermissionDenied, Http404) as refusal:
+        _end(decision, DecisionState.REFUSED, str(refusal))
+        return 0
+    RecoveryDecision.objects.filter(pk=decision.pk, state=DecisionState.DECIDED).update(
+        state=DecisionState.ACTING, run_id=run.pk
+    )
+    return 1
 
 
 def _ask(decision: RecoveryDecision) -> int:
@@ -239,23 +255,26 @@ def see_results(now: datetime | None = None) -> int:
     )
     found = list(rows.order_by("id")[:AT_ONCE])
     operations = Operation.objects.in_bulk([d.operation_id for d in found if d.operation_id])
+    runs = RunbookRun.objects.in_bulk([d.run_id for d in found if d.run_id])
     for decision in found:
-        operation = operations.get(decision.operation_id or 0)
-        if operation is None or operation.is_open:
-            continue
-        judged += _see(decision, operation, now)
+        operation, run = operations.get(decision.operation_id or 0), runs.get(decision.run_id or 0)
+        if run is not None and run.finished_at is not None:
+            is_ok, why = run.state == RunState.SUCCEEDED, f"{run.get_state_display().lower()}: {run.error}"
+            judged += _see(decision, run.finished_at, now, "" if is_ok else why)
+        elif operation is not None and not operation.is_open:
+            is_ok = operation.state == State.SUCCEEDED
+            why = f"{operation.get_state_display().lower()}: {operation.error}"
+            judged += _see(decision, operation.finished_at or now, now, "" if is_ok else why)
+    judged += approving.close_needless()
     if judged:
         nudge("decide_recoveries")
     return judged
 
 
-def _see(decision: RecoveryDecision, operation: Operation, now: datetime) -> bool:
+def _see(decision: RecoveryDecision, ended: datetime, now: datetime, failure: str) -> bool:
     alert = decision.alert
-    ended = operation.finished_at or now
-    if operation.state != State.SUCCEEDED:
-        return _end(
-            decision, DecisionState.NO_HELP, f"{operation.get_state_display().lower()}: {operation.error}"
-        )
+    if failure:
+        return _end(decision, DecisionState.NO_HELP, failure)
     if not alert.is_open or alert.resolve_after is not None:
         return _end(decision, DecisionState.HELPED, "the alert is resolved")
     if (now - ended).total_seconds() > decision.policy.grace:

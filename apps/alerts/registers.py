@@ -21,10 +21,13 @@ def register() -> None:
             "Recovery", "alerts:recoveries", group="Watch", order=20, permission=Permission.VIEW
         )
     )
+    navigation.register(navigation.NavItem("Runbooks", "alerts:runbooks", group="Watch", order=25))
     navigation.register(navigation.NavItem("On call", "alerts:on_call", group="Watch", order=30))
     navigation.register_bar(summary.bar_parts)
     ticks.register("alerts", every=2.0, send=_send("tick"))
     ticks.register("alerts, slowly", every=10.0, send=_send("slow_tick"))
+    ticks.register("rules", every=15.0, send=_send("evaluate_rules"))
+    ticks.register("runbooks of the repository", every=600.0, send=_send("take_over_library"))
     ticks.register("forget old signals", every=3600.0, send=_send("forget_old_signals"))
     if settings.ALERTS_WATCHER_URL:
         ticks.register("tell the watcher", every=60.0, send=_send("tell_the_watcher"))

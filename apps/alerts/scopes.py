@@ -8,6 +8,7 @@ from apps.fleet.models import Cell, Instance
 
 from .models import (
     Alert,
+    AlertRule,
     Delivery,
     Escalation,
     Incident,
@@ -16,6 +17,8 @@ from .models import (
     Page,
     RecoveryDecision,
     RecoveryPolicy,
+    RunbookRun,
+    RunbookStep,
     Signal,
     Silence,
 )
@@ -63,6 +66,11 @@ def policies_within(scopes: Scopes) -> Q:
     return _of_places(scopes, instance="")
 
 
+def runs_within(scopes: Scopes) -> Q:
+    """Runs on instances within the scopes."""
+    return Q(instance_id__in=_within(Instance, scopes))
+
+
 def register() -> None:
     """Tell `access` about every model whose rows belong to somebody."""
     scoping.register(Alert, alerts_within)
@@ -74,8 +82,11 @@ def register() -> None:
         Delivery,
         lambda scopes: Q(page__incident__in=Incident.objects.filter(incidents_within(scopes)).order_by()),
     )
+    scoping.register(RunbookRun, runs_within)
+    scoping.register(RunbookStep, lambda s: Q(run__in=RunbookRun.objects.filter(runs_within(s)).order_by()))
     scoping.register(Silence, silences_within)
     scoping.register(RecoveryPolicy, policies_within)
+    scoping.register(AlertRule, policies_within)
     scoping.register(
         RecoveryDecision, lambda scopes: Q(alert__in=Alert.objects.filter(alerts_within(scopes)).order_by())
     )

@@ -1,6 +1,7 @@
 """How incidents and alerts are listed."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import django_tables2 as tables
 from django.urls import reverse
@@ -9,7 +10,8 @@ from django.utils.safestring import SafeString
 
 from apps.core.templatetags.ui import ago, num, status, tag
 
-from .models import Alert, Incident
+from .choices import RuleKind
+from .models import Alert, AlertRule, Incident, Runbook
 
 STATE = {"td": {"class": "state"}}
 MAIN = {"td": {"class": "main"}}
@@ -150,3 +152,121 @@ def muted_tag(alert: Alert) -> SafeString | str:
     if alert.inhibited_by_id and alert.is_open:
         return tag("idle", "explained")
     return tag("warn", "flapping") if alert.is_open and alert.flaps >= 3 else ""
+
+
+class RunbookTable(tables.Table):
+    """The catalogue."""
+
+    state = tables.Column(accessor="is_enabled", orderable=False, attrs=STATE)
+    title = tables.Column(verbose_name="Runbook", orderable=False, attrs=MAIN)
+    tags = tables.Column(orderable=False, empty_values=())
+    last_run = tables.Column(verbose_name="Last run", orderable=False, attrs=RIGHT, empty_values=())
+    name = tables.Column(verbose_name="Name")
+
+    class Meta:
+        model = Runbook
+        fields: tuple[str, ...] = ()
+        sequence = ("state", "title", "tags", "name", "last_run")
+        order_by = "name"
+
+    def render_state(self, record: Runbook) -> SafeString:
+        return tag("ok", "on") if record.is_enabled else tag("idle", "off")
+
+    def value_state(self, record: Runbook) -> str:
+        return "on" if record.is_enabled else "off"
+
+    def render_title(self, record: Runbook) -> SafeString:
+        url = reverse("alerts:runbook", args=[record.pk])
+        return format_html('<a href="{}"><b>{}</b></a><small>{}</small>', url, record.title, record.about)
+
+    def value_title(self, record: Runbook) -> str:
+        return record.title
+
+    def render_tags(self, record: Runbook) -> str:
+        return ", ".join(record.tags)
+
+    def value_tags(self, record: Runbook) -> str:
+        return " ".join(record.tags)
+
+    def render_last_run(self, record: Any) -> SafeString | str:
+        return ago(record.last_run) if record.last_run else "never"
+
+    def value_last_run(self, record: Any) -> str:
+        return record.last_run.isoformat(timespec="seconds") if record.last_run else ""
+
+
+class RuleTable(tables.Table):
+    """The portal's own rules."""
+
+    state = tables.Column(accessor="is_enabled", orderable=False, attrs=STATE)
+    name = tables.Column(verbose_name="Rule", attrs=MAIN)
+    severity = tables.Column(orderable=False)
+    place = tables.Column(verbose_name="On", accessor="pk", orderable=False)
+    firing = tables.Column(
+        verbose_name="Open alerts", accessor="open_count", orderable=False, attrs=RIGHT, empty_values=()
+    )
+    evaluated_at = tables.Column(verbose_name="Evaluated", orderable=False, attrs=RIGHT, empty_values=())
+
+    class Meta:
+        model = AlertRule
+        fields: tuple[str, ...] = ()
+        order_by = "name"
+
+    def render_state(self, record: AlertRule) -> SafeString:
+        if not record.is_enabled:
+            return tag("idle", "off")
+        return tag("bad", "fails") if record.error else tag("ok", "on")
+
+    def value_state(self, record: AlertRule) -> str:
+        return "off" if not record.is_enabled else "fails" if record.error else "on"
+
+    def render_name(self, record: AlertRule) -> SafeString:
+        url = reverse("alerts:rule", args=[record.pk])
+        said = record.error or rule_words(record)
+        return format_html('<a href="{}"><b>{}</b></a><small>{}</small>', url, record.name, said)
+
+    def value_name(self, record: AlertRule) -> str:
+        return record.name
+
+    def render_severity(self, record: AlertRule) -> SafeString:
+        return status(record.severity)
+
+    def value_severity(self, record: AlertRule) -> str:
+        return record.severity
+
+    def render_place(self, record: AlertRule) -> str:
+        return str(record.cell or record.account or "everything")
+
+    def value_place(self, record: AlertRule) -> str:
+        return str(record.cell or record.account or "everything")
+
+    def render_firing(self, record: Any) -> SafeString | str:
+        if not record.open_count:
+            return "0"
+        url = f"{reverse('alerts:alerts')}?{urlencode({'state': 'open', 'name': record.name, 'source': 'rules'})}"
+        return format_html('<a href="{}">{}</a>', url, num(record.open_count))
+
+    def value_firing(self, record: Any) -> int:
+        return int(record.open_count)
+
+    def render_evaluated_at(self, record: AlertRule) -> SafeString | str:
+        return ago(record.evaluated_at) if record.evaluated_at else "not yet"
+
+    def value_evaluated_at(self, record: AlertRule) -> str:
+        return record.evaluated_at.isoformat(timespec="seconds") if record.evaluated_at else ""
+
+
+def rule_words(rule: AlertRule) -> str:
+    """A rule in one line."""
+    minutes = f"{rule.window / 60:g} min"
+    match rule.kind:
+        case RuleKind.PROMQL:
+            return rule.query
+        case RuleKind.ABSENCE:
+            return f"no measurement for {minutes}"
+        case RuleKind.BURN:
+            return f"burns over {rule.threshold:g} times its budget for {rule.objective:g} %, over {minutes} and just now"
+        case RuleKind.CHANGE:
+            word = "rises" if rule.direction == "over" else "falls"
+            return f"{rule.get_metric_display().lower()} {word} by over {rule.threshold:g} % within {minutes}"
+    return f"{rule.get_metric_display().lower()} {rule.direction} {rule.threshold:g} over {minutes}"

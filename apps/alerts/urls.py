@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import inbox, incidents, managing, overrides, recovery
+from .views import inbox, incidents, managing, overrides, recovery, rules, runbooks
 
 app_name = "alerts"
 urlpatterns = [
@@ -36,6 +36,18 @@ urlpatterns = [
     path("sources/", managing.sources, name="sources"),
     path("sources/new/", managing.new_source, name="new_source"),
     path("heartbeats/new/", managing.new_heartbeat, name="new_heartbeat"),
+    path("rules/", rules.rules, name="rules"),
+    path("rules/new/", rules.new_rule, name="new_rule"),
+    path("rules/<int:pk>/", rules.rule, name="rule"),
+    path("runbooks/", runbooks.runbooks, name="runbooks"),
+    path("runbooks/new/", runbooks.new_runbook, name="new_runbook"),
+    path("runbooks/<int:pk>/", runbooks.runbook, name="runbook"),
+    path("runbooks/<int:pk>/edit/", runbooks.edit_runbook, name="edit_runbook"),
+    path("runbooks/<int:pk>/switch/", runbooks.switch_runbook, name="switch_runbook"),
+    path("runbooks/<int:pk>/run/", runbooks.run_runbook, name="run_runbook"),
+    path("runbooks/runs/<int:pk>/", runbooks.run, name="run"),
+    path("runbooks/runs/<int:pk>/cancel/", runbooks.cancel_run, name="cancel_run"),
+    path("recovery/decisions/<int:pk>/approve/", recovery.approve_recovery, name="approve_recovery"),
     path("recovery/", recovery.recoveries, name="recoveries"),
     path("recovery/new/", recovery.new_recovery, name="new_recovery"),
     path("recovery/<int:pk>/", recovery.recovery, name="recovery"),

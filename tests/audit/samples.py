@@ -26,6 +26,7 @@ from apps.access.models import (
 from apps.access.services import system_actor
 from apps.accounts.models import Account, Region
 from apps.alerts.models import (
+    AlertRule,
     Channel,
     EscalationPolicy,
     EscalationStep,
@@ -36,6 +37,9 @@ from apps.alerts.models import (
     OnCallOverride,
     OnCallSchedule,
     RecoveryPolicy,
+    Runbook,
+    RunbookRun,
+    RunbookVersion,
     Silence,
     Source,
 )
@@ -68,6 +72,11 @@ def _saved(row: Any) -> Any:
 
 def _incident() -> Incident:
     return Incident(title="x", cause_key=_n("cause"), severity="critical")
+
+
+def _runbook_version() -> RunbookVersion:
+    book = _saved(Runbook(name=_n("book"), title="x"))
+    return RunbookVersion(runbook=book, number=1, text="x", author=factories.make_user())
 
 
 def _turns() -> OnCallSchedule:
@@ -330,6 +339,19 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
             starts_at=timezone.now(),
             ends_at=_in_an_hour(),
             reason="x",
+        ),
+        {"reason": "y"},
+    ),
+    AlertRule: (lambda: AlertRule(name=_n("rule")), {"threshold": 7}),
+    Runbook: (lambda: Runbook(name=_n("book"), title="x"), {"title": "y"}),
+    RunbookVersion: (_runbook_version, {"note": "y"}),
+    RunbookRun: (
+        lambda: RunbookRun(
+            version=_saved(_runbook_version()),
+            instance=factories.make_instance(),
+            actor=factories.make_user(),
+            reason="x",
+            key=_n("run"),
         ),
         {"reason": "y"},
     ),

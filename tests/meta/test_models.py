@@ -55,6 +55,8 @@ NO_SCOPE = {
     "alerts.oncallmember": "the company's people and their turns",
     "alerts.oncalloverride": "the company's people and their turns",
     "alerts.channel": "its owner's, or the team's",
+    "alerts.runbook": "what to do about what: the same for everybody",
+    "alerts.runbookversion": "what to do about what: the same for everybody",
     "alerts.escalationpolicy": "policy of the whole company",
     "alerts.escalationstep": "policy of the whole company",
     "cost.bill": "a provider's bill spans accounts and tenants: for who sees all",

@@ -34,7 +34,7 @@ from apps.operations import previews
 from apps.operations.models import Batch, Operation, Schedule
 from tests import factories
 from tests.meta.routes import Route, ours
-from tests.meta.world import ROLES, World, missing
+from tests.meta.world import ROLES, RUNBOOK, World, missing
 from tests.releases.test_exposure import cyclonedx, osv
 
 pytestmark = pytest.mark.django_db
@@ -161,6 +161,22 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:new_source", "POST"): "302 403 403 403 403 403 422",
     ("alerts:new_heartbeat", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_heartbeat", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:rules", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_rule", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_rule", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:rule", "GET"): "302 403 404 403 403 200 200",
+    ("alerts:rule", "POST"): "302 403 404 403 403 422 422",
+    ("alerts:runbooks", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_runbook", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_runbook", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:runbook", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:edit_runbook", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:edit_runbook", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:switch_runbook", "POST"): "302 403 403 403 403 403 302",
+    ("alerts:run_runbook", "POST"): "302 422 422 422 422 422 422",
+    ("alerts:run", "GET"): "302 404 404 200 200 200 200",
+    ("alerts:cancel_run", "POST"): "302 404 404 403 403 302 422",
+    ("alerts:approve_recovery", "POST"): "302 404 404 403 403 403 302",
     ("alerts:recoveries", "GET"): "302 200 200 200 200 200 200",
     ("alerts:recovery", "GET"): "302 404 404 200 200 200 200",
     ("alerts:new_recovery", "GET"): "302 403 200 403 403 200 200",
@@ -262,6 +278,8 @@ LISTS = (
     "releases:rollouts",
     "releases:advisories",
     "fleet:certificates",
+    "alerts:rules",
+    "alerts:runbooks",
     "alerts:alerts",
     "alerts:incidents",
     "cost:breakdown",
@@ -437,6 +455,10 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "zone": "UTC",
         "starts_on": "2026-01-05",
     }
+    rule = {
+        "name": "errors", "kind": "threshold", "metric": "errors", "direction": "over", "threshold": "5", "window": "300",
+        "objective": "99.9", "least_requests": "20", "severity": "warning", "place": "cell-here", "is_enabled": "on",
+    }  # fmt: skip
     override = {
         "schedule": world.on_call.pk,
         "person": "root",
@@ -498,6 +520,14 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
             {"name": "backup", "every": "60", "grace": "30", "severity": "critical"},
             admins,
         ),
+        "alerts:new_rule": ({**rule, "name": "slow"}, operators),
+        "alerts:rule": ({**rule, "window": "600"}, operators),
+        "alerts:new_runbook": ({"text": RUNBOOK.replace("one-step", "another"), "note": "x"}, admins),
+        "alerts:edit_runbook": ({"text": RUNBOOK.replace("Restart", "Boot"), "note": "x"}, admins),
+        "alerts:switch_runbook": ({"on": "0"}, admins),
+        "alerts:run_runbook": ({"instance": "instance-two", "key": "k", **reason}, operators),
+        "alerts:cancel_run": ({}, operators),
+        "alerts:approve_recovery": ({"yes": "1"}, admins),
         "alerts:new_recovery": (recovery, operators),
         "alerts:edit_recovery": (recovery, operators),
         "alerts:switch_recovery": ({"on": "0"}, operators),

@@ -17,15 +17,19 @@ from apps.access.models import Grant, User
 from apps.alerts import managing, overriding
 from apps.alerts.models import (
     Alert,
+    AlertRule,
     Channel,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
     Incident,
     OnCallSchedule,
+    RecoveryDecision,
     RecoveryPolicy,
     Silence,
 )
+from apps.alerts.rules import keeping as rules_keeping
+from apps.alerts.runbooks import keeping, running
 from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
@@ -37,6 +41,7 @@ from apps.operations.services import submit, submit_many
 from apps.releases.models import Advisory, BlastPolicy, Freeze, Hold, Release, Rollout, RolloutTarget, Wave
 from tests import factories
 
+RUNBOOK = "name: one-step\ntitle: Restart it\nsteps:\n  - {do: restart}\n"
 #: In the order in which they knock: who may not comes before who may, so that nothing was changed before.
 ROLES = ("anonymous", "viewer_out", "operator_out", "viewer_in", "support", "operator_in", "admin")
 
@@ -175,6 +180,17 @@ class World:
         self.channel = managing.save_channel(
             Channel(name="roots", owner=self.root), address="json://127.0.0.1:9/", **made
         )
+        self.rule_alert = rules_keeping.save(AlertRule(name="errors", cell=self.cell), **made)
+        self.runbook = keeping.save(RUNBOOK, note="", actor=self.root)
+        self.run = running.start(
+            runbook=self.runbook,
+            instance=self.instance,
+            inputs={},
+            reason="made by the test",
+            key="world",
+            **made,
+        )
+        factories.make_instance("instance-two", cell=self.cell)
         self.recovery = managing.save_recovery(RecoveryPolicy(name="mend", cell=self.cell), **made)
         self.renewal = renewing.save_policy(RenewalPolicy(account=self.cell.region.account), actor=self.root)
         with factories.as_system():
@@ -184,10 +200,14 @@ class World:
             self.incident = Incident.objects.create(
                 title="instance-here fails", cause_key=f"cell:{self.cell.pk}", severity="critical"
             )
-            Alert.objects.create(
+            alert = Alert.objects.create(
                 fingerprint="x", source_name="daytwo", name="InstanceFailing", severity="critical", labels={},
                 summary="instance-here fails", instance=self.instance, cell=self.cell,
                 account_id=self.cell.region.account_id, incident=self.incident, opened_at=now, last_at=now,
+            )  # fmt: skip
+            self.decision = RecoveryDecision.objects.create(
+                policy=self.recovery, alert=alert, incident=self.incident, instance=self.instance, number=1,
+                verdict="act", state="waiting", why="large", kind="restart", actor=self.root,
             )  # fmt: skip
 
     def client(self, role: str) -> Client:
@@ -218,6 +238,13 @@ class World:
             "alerts:webhook": {"pk": self.source.pk},
             "alerts:heartbeat": {"token": self.heartbeat_token},
             "alerts:end_silence": {"pk": self.silence.pk},
+            **{
+                f"alerts:{name}": {"pk": self.runbook.pk}
+                for name in ("runbook", "edit_runbook", "switch_runbook", "run_runbook")
+            },
+            **{f"alerts:{name}": {"pk": self.run.pk} for name in ("run", "cancel_run")},
+            "alerts:rule": {"pk": self.rule_alert.pk},
+            "alerts:approve_recovery": {"pk": self.decision.pk},
             "alerts:schedule": {"pk": self.on_call.pk},
             "alerts:end_override": {"pk": self.override.pk},
             "alerts:escalation": {"pk": self.escalation.pk},

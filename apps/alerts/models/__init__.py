@@ -13,10 +13,13 @@ from .oncall import (
     Page,
 )
 from .recovery import RecoveryDecision, RecoveryPolicy
+from .rules import AlertRule
+from .runbooks import Runbook, RunbookRun, RunbookStep, RunbookVersion
 from .signals import Alert, Heartbeat, SeenSignature, Signal, SignalCount, Source
 
 __all__ = [
     "Alert",
+    "AlertRule",
     "Channel",
     "Delivery",
     "Escalation",
@@ -32,6 +35,10 @@ __all__ = [
     "Page",
     "RecoveryDecision",
     "RecoveryPolicy",
+    "Runbook",
+    "RunbookRun",
+    "RunbookStep",
+    "RunbookVersion",
     "SeenSignature",
     "Signal",
     "SignalCount",

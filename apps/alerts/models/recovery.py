@@ -25,6 +25,14 @@ class RecoveryPolicy(BaseModel):
     account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
     cell = models.ForeignKey(Cell, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
     remedy = models.CharField(max_length=10, choices=Remedy.choices, default=Remedy.RESTART)
+    runbook = models.ForeignKey(
+        "alerts.Runbook", null=True, blank=True, on_delete=models.PROTECT, related_name="policies",
+        help_text="for the answer “run a runbook”: it is run with its inputs' defaults",
+    )  # fmt: skip
+    max_affected = models.PositiveIntegerField(
+        null=True, blank=True,
+        help_text="an instance that serves more tenants than this is answered only once somebody approved; empty: any",
+    )  # fmt: skip
     rank = models.PositiveSmallIntegerField(default=100, help_text="of policies that fit, the lowest decides")
     delay = models.PositiveIntegerField(
         default=0, help_text="seconds an alert has to be open before it is answered"
@@ -58,7 +66,12 @@ class RecoveryPolicy(BaseModel):
             models.CheckConstraint(
                 condition=models.Q(tries__gte=1, per_cell__gte=1, per_fleet__gte=1, breaker_after__gte=1),
                 name="recovery_has_limits",
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(remedy=Remedy.RUNBOOK, runbook__isnull=False)
+                | (~models.Q(remedy=Remedy.RUNBOOK) & models.Q(runbook__isnull=True)),
+                name="recovery_names_its_runbook",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -90,6 +103,12 @@ class RecoveryDecision(models.Model):
     params = models.JSONField(default=dict)
     state = models.CharField(max_length=8, choices=DecisionState.choices, default=DecisionState.DECIDED)
     operation_id = models.BigIntegerField(null=True, blank=True)
+    run_id = models.BigIntegerField(
+        null=True, blank=True, help_text="the runbook's run, where that is the answer"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     result = models.CharField(max_length=300, blank=True)
     at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -10,10 +10,10 @@ from apps.access.choices import Permission
 from apps.access.scoping import allowed, visible
 from apps.access.views_base import needs
 
-from .. import managing, queries
+from .. import approving, managing, queries
 from .. import recovery as recovering
 from ..forms import RecoveryForm
-from ..models import Alert, RecoveryPolicy
+from ..models import Alert, RecoveryDecision, RecoveryPolicy
 from ..panels import recovery_facts
 from ..services import Refused, require_on
 from .answers import form_page, go, page
@@ -31,7 +31,7 @@ def recoveries(request: HttpRequest) -> HttpResponse:
 
 
 def _find(request: HttpRequest, pk: int) -> RecoveryPolicy:
-    rows = visible(request.user, RecoveryPolicy.objects.select_related("account", "cell"))
+    rows = visible(request.user, RecoveryPolicy.objects.select_related("account", "cell", "runbook"))
     return get_object_or_404(rows, pk=pk)
 
 
@@ -108,3 +108,17 @@ def close_breaker(request: HttpRequest, pk: int) -> HttpResponse:
     except Refused as refusal:
         return _show(request, found, status=422, refused=str(refusal))
     return go(request, "alerts:recovery", pk)
+
+
+@needs("view", methods=("POST",))
+def approve_recovery(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let an answer that waits be given, or not."""
+    rows = visible(request.user, RecoveryDecision.objects.select_related("policy", "instance", "incident"))
+    found = get_object_or_404(rows, pk=pk)
+    try:
+        approving.decide(found, yes=request.POST.get("yes") == "1", actor=request.user)
+    except Refused as refusal:
+        return _show(request, found.policy, status=422, refused=str(refusal))
+    if found.incident_id:
+        return go(request, "alerts:incident", found.incident_id)
+    return go(request, "alerts:recovery", found.policy_id)

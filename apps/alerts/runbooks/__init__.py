@@ -1,0 +1,1 @@
+"""Named lists of steps, as readable definitions: read, kept in versions, run as operations of the engine."""
