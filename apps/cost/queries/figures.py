@@ -43,7 +43,9 @@ def costs(user: Any, *names: str, **where: Any) -> Rows:
     reader's scopes name none), over days where no day is named.
     """
     return visible(
-        user, _facts(user, names, where)._default_manager.filter(run__is_current=True, **where), Permission.SEE_COST
+        user,
+        _facts(user, names, where)._default_manager.filter(run__is_current=True, **where),
+        Permission.SEE_COST,
     ).order_by()
 
 
