@@ -172,6 +172,22 @@ class TestInventory:
         assert "does not run" in row.error
         assert row.not_after is not None
 
+    def test_one_that_cannot_be_read_hides_no_other(
+        self, local: Local, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two = local.instance("one"), local.instance("two")
+        real = local.provider.served_certificate
+
+        def served(target: object) -> ServedCertificate:
+            if target.name == "one":
+                raise ValueError("error parsing asn1 value")
+            return real(target)
+
+        monkeypatch.setattr(local.provider, "served_certificate", served)
+        assert looking.look() == 2
+        assert "cannot be read" in Certificate.objects.get(instance=one).error
+        assert Certificate.objects.get(instance=two).is_ours
+
     def test_another_certificate_is_told_and_a_wrong_name_is_seen(self, local: Local) -> None:
         one = local.instance("one")
         looking.look()
