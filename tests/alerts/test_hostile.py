@@ -57,7 +57,10 @@ def test_a_replay_in_another_dress_is_a_replay(boss: User) -> None:
     body = json.dumps({"signals": [{"state": "firing", "name": "x"}]})
     headers = sign(secret, body)
     url = f"/alerts/in/webhook/{source.pk}/"
-    send = lambda h: Client().post(url, body, content_type="application/json", headers=h).status_code  # noqa: E731
+
+    def send(sent: dict[str, str]) -> int:
+        return Client().post(url, body, content_type="application/json", headers=sent).status_code
+
     assert send(headers) == 200
     for tail in ("", ",av1=1", ",x=1", ",", ", v1x=2", ",zv1=" + "0" * 64):
         assert send({"X-Daytwo-Signature": headers["X-Daytwo-Signature"] + tail}) in (401, 409), tail
