@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +13,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from apps.accounts.models import Account
-from apps.fleet.models import Cell, Instance
+from apps.core.texts import storable
+from apps.fleet.models import Cell, Instance, Placement
 from apps.tenants.models import Tenant
 
 from .choices import Severity, SignalState
@@ -160,7 +161,7 @@ def _texts(found: Any, where: str, longest: int) -> dict[str, str]:
     if not isinstance(found, dict) or len(found) > MAX_LABELS:
         raise Malformed(f"{where} must be an object of at most {MAX_LABELS} texts.")
     texts = {str(key)[:200]: str(value) for key, value in found.items()}
-    if any(len(value) > longest or "\x00" in value or "\x00" in key for key, value in texts.items()):
+    if any(len(value) > longest or storable(key + value) != key + value for key, value in texts.items()):
         raise Malformed(f"{where}: a value is longer than {longest} characters, or not text.")
     return texts
 
@@ -174,7 +175,12 @@ def _time(text: Any, where: str) -> datetime:
         at = None
     if at is None:
         raise Malformed(f"{where}: {text!r:.40} is no RFC 3339 time.")
-    return at if at.tzinfo else timezone.make_aware(at)
+    try:
+        at = (at if at.tzinfo else timezone.make_aware(at)).astimezone(UTC)
+    except (OverflowError, ValueError) as error:
+        raise Malformed(f"{where}: {text!r:.40} is a time outside the calendar.") from error
+    # Go's zero time stands for none.
+    return at if at.year >= 1970 else timezone.now()
 
 
 def _web(url: Any) -> str:
@@ -236,10 +242,17 @@ def accept(source: Source, said: Sequence[Said], *, signature: str = "") -> int:
         raise Behind(f"More than {settings.ALERTS_BACKLOG} signals wait; come again in {RETRY_AFTER} s.")
     placed = locate(said, source.name)
     if source.account_id is not None:
+        tenants = set(
+            Placement.objects.filter(
+                tenant_id__in={s.tenant_id for s in placed if s.tenant_id},
+                instance__cell__region__account_id=source.account_id,
+            ).values_list("tenant_id", flat=True)
+        )
         for i, one in enumerate(placed):
-            if one.account_id != source.account_id:
+            if one.account_id != source.account_id or (one.tenant_id and one.tenant_id not in tenants):
                 raise Malformed(
-                    f"Entry {i}: this source may speak about its own account only.", "out of scope"
+                    f"Entry {i}: this source may speak about its own account, and tenants served there, only.",
+                    "out of scope",
                 )
     with transaction.atomic(durable=True):
         if signature and not _first_time(source, signature):

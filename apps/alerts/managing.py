@@ -17,7 +17,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import intake, seals
+from . import certificates, health, heartbeats, intake, seals
 from .choices import PageState, Remedy, SignalState, SourceKind
 from .models import (
     Channel,
@@ -32,6 +32,7 @@ from .models import (
 )
 from .nudging import nudge
 from .recovery import SOURCE, breaker_signal
+from .rules import evaluating
 from .runbooks import reading, running
 from .sending import check_address
 from .services import Refused, require_on
@@ -43,11 +44,17 @@ NEEDED = {
     Remedy.ROLL_BACK: Permission.DEPLOY,
 }
 RECOVERY_ROLE = "recovery"
+#: Names under which the portal itself speaks: under one of them a source could resolve what the portal sees.
+RESERVED = frozenset(
+    {SOURCE, health.SOURCE, heartbeats.SOURCE, certificates.SOURCE, evaluating.SOURCE, "(unknown)"}
+)
 
 
 def make_source(*, name: str, kind: str, account: Any, actor: Any) -> tuple[Source, str]:
     """A source and its token or signing secret, which is shown this once."""
     require_on(actor, Permission.MANAGE_ALERTS, account)
+    if name in RESERVED:
+        raise Refused(f"“{name}” is the portal's own voice; give the source another name.")
     secret = seals.new_token()
     source = Source(name=name, kind=kind, account=account)
     if kind == SourceKind.WEBHOOK:

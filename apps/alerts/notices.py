@@ -28,6 +28,7 @@ def register() -> None:
     """Fill the slots; called from registers.py."""
     of_fleet.of_instances.register(on_instances)
     of_fleet.register_now(going_on)
+    of_fleet.register_marks(marks)
     panels.notices.register(on_tenants)
 
 
@@ -49,6 +50,13 @@ def on_instances(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
     rows = _open_alerts(user).filter(instance_id__in=ids)
     columns = (f"incident__{name}" for name in COLUMNS)
     return _by_key(rows.values_list("instance_id", *columns).distinct())
+
+
+def marks(user: Any, instance_id: int, since: datetime) -> list[of_fleet.Mark]:
+    """When alerts on an instance opened, each with its incident. One query."""
+    rows = visible(user, Alert).filter(instance_id=instance_id, opened_at__gte=since, incident__isnull=False)
+    found = rows.order_by("-opened_at").values_list("opened_at", "name", "incident_id")[:30]
+    return [(at, f"Incident: {name}", reverse("alerts:incident", args=[pk])) for at, name, pk in found]
 
 
 def on_tenants(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:

@@ -325,7 +325,7 @@ def run_page(user: Any, run: RunbookRun) -> dict[str, Any]:
     steps: list[Any] = list(run.steps.order_by("number"))
     operations = visible(user, Operation).in_bulk([s.operation_id for s in steps if s.operation_id])
     try:
-        words = [s.words for s in definition_of(run.version).steps]
+        words = [s.said_with(run.inputs) for s in definition_of(run.version).steps]
     except Malformed:
         words = []
     for step in steps:

@@ -5,6 +5,7 @@ from django.conf import settings
 from apps.access.choices import Permission
 from apps.core import navigation
 from apps.fleet import observing
+from apps.fleet.benches import registry as benches
 from apps.operations import ticks
 
 from . import health, notices, scopes, summary
@@ -29,6 +30,8 @@ def register() -> None:
     ticks.register("rules", every=15.0, send=_send("evaluate_rules"))
     ticks.register("runbooks of the repository", every=600.0, send=_send("take_over_library"))
     ticks.register("forget old signals", every=3600.0, send=_send("forget_old_signals"))
+    benches.register("alerts", _storm)
+    benches.register("states", _states)
     if settings.ALERTS_WATCHER_URL:
         ticks.register("tell the watcher", every=60.0, send=_send("tell_the_watcher"))
 
@@ -41,3 +44,15 @@ def _send(name: str) -> "ticks.Send":
         getattr(actors, name).send()
 
     return send
+
+
+def _storm() -> benches.Bench:
+    from .benches.storm import storm
+
+    return storm
+
+
+def _states() -> benches.Bench:
+    from .benches.states import states
+
+    return states

@@ -157,7 +157,7 @@ def muted_tag(alert: Alert) -> SafeString | str:
 class RunbookTable(tables.Table):
     """The catalogue."""
 
-    state = tables.Column(accessor="is_enabled", orderable=False, attrs=STATE)
+    state = tables.Column(verbose_name="State", accessor="is_enabled", orderable=False, attrs=STATE)
     title = tables.Column(verbose_name="Runbook", orderable=False, attrs=MAIN)
     tags = tables.Column(orderable=False, empty_values=())
     last_run = tables.Column(verbose_name="Last run", orderable=False, attrs=RIGHT, empty_values=())
@@ -198,7 +198,7 @@ class RunbookTable(tables.Table):
 class RuleTable(tables.Table):
     """The portal's own rules."""
 
-    state = tables.Column(accessor="is_enabled", orderable=False, attrs=STATE)
+    state = tables.Column(verbose_name="State", accessor="is_enabled", orderable=False, attrs=STATE)
     name = tables.Column(verbose_name="Rule", attrs=MAIN)
     severity = tables.Column(orderable=False)
     place = tables.Column(verbose_name="On", accessor="pk", orderable=False)

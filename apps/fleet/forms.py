@@ -26,6 +26,19 @@ class RangeForm(forms.Form):
         return chosen or DEFAULT_RANGE
 
 
+class LogForm(forms.Form):
+    """Whose lines of a log, or of which request."""
+
+    tenant = forms.CharField(required=False, max_length=63, widget=forms.TextInput(attrs={"type": "search"}))
+    request = forms.CharField(
+        label="Request", required=False, max_length=64, widget=forms.TextInput(attrs={"type": "search"})
+    )
+
+    def wanted(self) -> dict[str, str]:
+        """What was asked for; nothing for nonsense."""
+        return {k: v.strip() for k, v in self.cleaned_data.items()} if self.is_valid() else {}
+
+
 class RenewalForm(forms.ModelForm):  # type: ignore[type-arg]
     """Where certificates are renewed by themselves, and when. The place of one that exists stays."""
 

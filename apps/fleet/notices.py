@@ -1,6 +1,7 @@
 """What the fleet's pages say goes on: floors above tell it."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from apps.core.slots import Notice, Slot
@@ -20,3 +21,19 @@ def register_now(source: Callable[[Any], Sequence[Notice]]) -> None:
 def now(user: Any) -> list[Notice]:
     """What goes on now, of all sources."""
     return [notice for source in _now for notice in source(user)]
+
+
+#: When, what, and its address: drawn on an instance's charts beside its operations.
+Mark = tuple[datetime, str, str]
+_marks: list[Callable[[Any, int, datetime], Sequence[Mark]]] = []
+
+
+def register_marks(source: Callable[[Any, int, datetime], Sequence[Mark]]) -> None:
+    """Have an instance's charts ask `source` (user, instance id, since) for what is to be drawn on them."""
+    if source not in _marks:
+        _marks.append(source)
+
+
+def marks(user: Any, instance_id: int, since: datetime) -> list[Mark]:
+    """What happened to the instance, of all sources."""
+    return [mark for source in _marks for mark in source(user, instance_id, since)]

@@ -19,8 +19,8 @@ from apps.core.context import acting
 from apps.core.models import Event
 from apps.fleet import providers
 from apps.fleet.certificates import judging, looking, renewing, rotating
-from apps.fleet.models import Certificate, Instance, RenewalPolicy
-from apps.fleet.providers.base import ServedCertificate
+from apps.fleet.models import Cell, Certificate, Instance, RenewalPolicy
+from apps.fleet.providers.base import ServedCertificate, Target
 from apps.fleet.providers.local.provider import LocalProvider
 from apps.fleet.targets import provider_targets
 from apps.operations import runner, services
@@ -43,10 +43,10 @@ class Local:
         self.operator = make_user("olga")
         grant(self.operator, "operator", "account", self.account)
 
-    def target(self, instance: Instance) -> object:
+    def target(self, instance: Instance) -> Target:
         return provider_targets([instance.pk])["local"][instance.pk]
 
-    def instance(self, name: str, *, cell: object = None, days: float = 90) -> Instance:
+    def instance(self, name: str, *, cell: Cell | None = None, days: float = 90) -> Instance:
         """A process that serves, with a certificate that has so many days left."""
         made = make_instance(name, cell=cell or self.cell, version=VERSION)
         target = self.target(made)
@@ -172,6 +172,22 @@ class TestInventory:
         assert "does not run" in row.error
         assert row.not_after is not None
 
+    def test_one_that_cannot_be_read_hides_no_other(
+        self, local: Local, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two = local.instance("one"), local.instance("two")
+        real = local.provider.served_certificate
+
+        def served(target: Target) -> ServedCertificate:
+            if target.name == "one":
+                raise ValueError("error parsing asn1 value")
+            return real(target)
+
+        monkeypatch.setattr(local.provider, "served_certificate", served)
+        assert looking.look() == 2
+        assert "cannot be read" in Certificate.objects.get(instance=one).error
+        assert Certificate.objects.get(instance=two).is_ours
+
     def test_another_certificate_is_told_and_a_wrong_name_is_seen(self, local: Local) -> None:
         one = local.instance("one")
         looking.look()
@@ -271,7 +287,8 @@ class TestRenewal:
         )  # fmt: skip
 
     def test_it_is_renewed_at_two_thirds_of_its_life_and_not_before(self, local: Local) -> None:
-        one, two = local.instance("one", days=2), local.instance("two")
+        one = local.instance("one", days=2)
+        local.instance("two")
         looking.look()
         Certificate.objects.filter(instance=one).update(not_before=timezone.now() - timedelta(days=88))
         assert renewing.renew() == 0, "no policy, no renewal"
@@ -282,7 +299,6 @@ class TestRenewal:
         assert Operation.objects.get().state == "succeeded"
         assert local.served(one).not_after > timezone.now() + timedelta(days=80)
         assert renewing.renew() == 0
-        assert two
 
     def test_one_cell_after_the_other_and_few_at_once(self, local: Local) -> None:
         cells = [make_cell(f"cell-{n}", account=local.account, provider="local") for n in range(2)]

@@ -115,11 +115,25 @@ class StepDefinition:
     @property
     def words(self) -> str:
         """What it does, in words."""
+        return self.said_with({})
+
+    def said_with(self, inputs: Mapping[str, Any]) -> str:
+        """What it does, in words, with the inputs of a run in their places."""
         if self.do == "wait":
-            return f"wait {self.minutes} min" if self.minutes is not None else f"wait {self.seconds} s"
+            unit, value = ("min", self.minutes) if self.minutes is not None else ("s", self.seconds)
+            return f"wait {_shown(value, inputs)} {unit}"
         if self.do == "check":
-            return f"check: {' or '.join(self.health)} within {self.seconds} s"
-        return " ".join([self.do.replace("_", " "), *(f"{k} {v}" for k, v in self.params.items())])
+            return f"check: {' or '.join(self.health)} within {_shown(self.seconds, inputs)} s"
+        return " ".join(
+            [self.do.replace("_", " "), *(f"{k} {_shown(v, inputs)}" for k, v in self.params.items())]
+        )
+
+
+def _shown(value: Any, inputs: Mapping[str, Any]) -> str:
+    """A value, or “(the input's name)” where it is not given yet."""
+    if isinstance(value, str) and value.startswith("$"):
+        return str(inputs[value[1:]]) if value[1:] in inputs else f"({value[1:].replace('_', ' ')})"
+    return str(value)
 
 
 def _said(value: Any) -> str:

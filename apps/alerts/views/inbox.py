@@ -95,14 +95,18 @@ def webhook(request: HttpRequest, pk: int) -> HttpResponse:
         )
     if why := _unsigned(source, request):
         return _refuse(source.name, why, f"Refused: {why}.", 401)
-    signature = request.headers["X-Daytwo-Signature"].rpartition("v1=")[2]
-    return _take(source, request, intake.read_webhook, signature)
+    return _take(source, request, intake.read_webhook, _signed(request)[1])
+
+
+def _signed(request: HttpRequest) -> tuple[str, str]:
+    """The time and the signature that the header names; what is added to the header around them changes neither."""
+    parts = dict(p.partition("=")[::2] for p in request.headers.get("X-Daytwo-Signature", "").split(","))
+    return parts.get("t", ""), parts.get("v1", "")
 
 
 def _unsigned(source: Source, request: HttpRequest) -> str:
     """Why a signature does not hold; "" when it does."""
-    parts = dict(p.partition("=")[::2] for p in request.headers.get("X-Daytwo-Signature", "").split(","))
-    at, given = parts.get("t", ""), parts.get("v1", "")
+    at, given = _signed(request)
     if not at.isascii() or not at.isdigit() or len(at) > 12 or not given.isascii():
         return "no signature"
     if abs(time.time() - int(at)) > FRESH:

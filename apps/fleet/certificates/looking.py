@@ -1,5 +1,6 @@
 """The inventory: what each instance really serves, seen by a handshake on a schedule."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -24,6 +25,7 @@ from . import issuing, judging
 
 #: One inventory at a time: the lock's number is this app's own.
 LOCK = 7_320_002
+logger = logging.getLogger(__name__)
 #: Handshakes at once, and instances in one go.
 AT_ONCE, BATCH = 8, 2_000
 
@@ -59,6 +61,10 @@ def _ask(provider: Any, targets: Sequence[Target]) -> dict[int, ServedCertificat
             served: ServedCertificate = provider.served_certificate(target)
         except ProviderError as error:
             return error
+        except Exception as error:  # noqa: BLE001 - whatever an instance sends
+            # What an instance sends is its own doing: one that cannot be read must not hide the others.
+            logger.warning("the certificate of %s cannot be read: %s", target.name, error)
+            return ProviderError(f"what it serves cannot be read as a certificate ({type(error).__name__})")
         return served
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -8,6 +8,8 @@ from ..models import Instance
 from ..providers.base import LogLine, ProviderError
 from ..targets import provider_targets
 
+#: Lines that are looked through for a tenant's or a request's.
+LOOKED_THROUGH = 2_000
 #: Lines when the page opens, and at most in one poll.
 LINES = 200
 
@@ -21,14 +23,23 @@ class Tail:
     error: str = ""
 
 
-def tail(instance: Instance, *, after: str = "", limit: int = LINES) -> Tail:
-    """The last lines of an instance, or the first since the cursor `after`. Never raises for a provider's fault."""
+def tail(
+    instance: Instance, *, after: str = "", limit: int = LINES, tenant: str = "", request: str = ""
+) -> Tail:
+    """The last lines of an instance, or the first since the cursor `after`. Never raises for a provider's fault.
+
+    With a tenant's key or a request's id, of these only, among the last LOOKED_THROUGH.
+    """
+    read = LOOKED_THROUGH if tenant or request else limit
     for name, targets in provider_targets([instance.pk]).items():
         try:
-            page = providers.get(name).logs(targets[instance.pk], limit=limit, after=after)
+            page = providers.get(name).logs(targets[instance.pk], limit=read, after=after)
         except (ProviderError, LookupError) as error:
             return Tail(cursor=after, error=str(error))
-        return Tail(page.lines, page.cursor)
+        lines = [
+            line for line in page.lines if tenant in ("", line.tenant) and request in ("", line.request_id)
+        ]
+        return Tail(lines if after else lines[-limit:], page.cursor)
     return Tail(cursor=after, error="The instance is gone.")
 
 

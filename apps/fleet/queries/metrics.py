@@ -14,6 +14,7 @@ from apps.access.scoping import visible
 from apps.operations import kinds
 from apps.operations.models import Operation
 
+from .. import notices
 from ..choices import ProviderName
 from ..models import Instance, Measurement
 
@@ -132,8 +133,14 @@ def chart_data(user: Any, instance: Instance, span: str, only: str = "") -> dict
             if only in ("", name)
         ],
         "marks": [
-            {"t": at.timestamp(), "label": label, "url": reverse("operations:operation", args=[pk])}
-            for at, label, pk in marks(user, instance, minutes)
+            {"t": at.timestamp(), "label": label, "url": url}
+            for at, label, url in (
+                *(
+                    (at, label, reverse("operations:operation", args=[pk]))
+                    for at, label, pk in marks(user, instance, minutes)
+                ),
+                *notices.marks(user, instance.pk, timezone.now() - timedelta(minutes=minutes)),
+            )
         ],
     }
 

@@ -1,6 +1,7 @@
 """The list of instances, and one instance: its tabs, its live part, its figures, its logs, its bundles."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
@@ -14,7 +15,7 @@ from apps.operations.kinds import kinds
 
 from ..bundles import as_text, as_zip
 from ..filters import InstanceFilter
-from ..forms import RangeForm
+from ..forms import LogForm, RangeForm
 from ..models import Diagnostics, Instance
 from ..panels import charts_of, instance_panels, instance_tabs, instance_trail
 from ..queries import logs, metrics
@@ -28,6 +29,7 @@ from ..queries.instances import (
     served_by,
     timeline,
 )
+from ..queries.neighbours import neighbours
 from ..services import record_reading
 from ..tables import InstanceTable
 
@@ -103,6 +105,7 @@ def instance_charts(request: HttpRequest, pk: int) -> HttpResponse:
         charts=charts_of(pk, span),
         keeps_metrics=metrics.keeps_metrics(head.instance),
         has_metrics=metrics.has_any(request.user, head.instance),
+        neighbours=neighbours(request.user, head.instance),
     )
 
 
@@ -121,7 +124,17 @@ def instance_log_page(request: HttpRequest, pk: int) -> HttpResponse:
     head = instance_head(request.user, pk)
     require(request.user, Permission.READ_LOGS, head.instance)
     record_reading(head.instance, actor=request.user, what=f"reads the logs of {head.instance}")
-    return _page(request, head, "logs", tail=logs.tail(head.instance))
+    form = LogForm(request.GET)
+    wanted = form.wanted()
+    return _page(
+        request,
+        head,
+        "logs",
+        tail=logs.tail(head.instance, tenant=wanted.get("tenant", ""), request=wanted.get("request", "")),
+        log_form=form,
+        log_query=urlencode({name: value for name, value in wanted.items() if value}),
+        tenants=served_by(request.user, head.instance).placements,
+    )
 
 
 @needs("read_logs")
@@ -129,7 +142,14 @@ def instance_logs(request: HttpRequest, pk: int) -> HttpResponse:
     """Lines since the cursor `after`, as JSON: the poll of a page that is open."""
     found = _visible_instance(request, pk)
     require(request.user, Permission.READ_LOGS, found)
-    return JsonResponse(logs.as_json(logs.tail(found, after=request.GET.get("after", "")[:500])))
+    wanted = LogForm(request.GET).wanted()
+    tail = logs.tail(
+        found,
+        after=request.GET.get("after", "")[:500],
+        tenant=wanted.get("tenant", ""),
+        request=wanted.get("request", ""),
+    )
+    return JsonResponse(logs.as_json(tail))
 
 
 @needs("view")
