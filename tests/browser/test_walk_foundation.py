@@ -52,7 +52,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page) -> None:
     shot(page, "2-down")
 
     # Restarted from its page.
-    page.get_by_role("link", name="globex-prod", exact=True).first.click()
+    page.get_by_role("link", name=re.compile("^globex-prod: ")).first.click()
     expect(page.get_by_role("heading", name="globex-prod")).to_be_visible()
     instance = page.url
     expect(page.get_by_text("failing").first).to_be_visible()
