@@ -19,6 +19,7 @@ TABS = (
     ("roles", "Roles", True),
     ("pre_approvals", "Pre-approvals", True),
     ("sso_groups", "Single sign-on", True),
+    ("reviews", "Reviews", True),
     ("why", "Who can, and why", True),
 )
 

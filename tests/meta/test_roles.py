@@ -216,6 +216,12 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("access:sso_groups", "GET"): "302 403 403 403 403 403 200",
     ("access:map_group", "POST"): "302 403 403 403 403 403 422",
     ("access:unmap_group", "POST"): "302 403 403 403 403 403 302",
+    ("access:reviews", "GET"): "302 403 403 403 403 403 200",
+    ("access:start_review", "POST"): "302 403 403 403 403 403 422",
+    ("access:review", "GET"): "302 403 403 403 403 403 200",
+    ("access:close_review", "POST"): "302 403 403 403 403 403 302",
+    ("access:review_evidence", "GET"): "302 403 403 403 403 403 200",
+    ("access:decide_review", "POST"): "302 403 403 403 403 403 302",
     ("access:tokens", "GET"): "302 200 200 200 200 200 200",
     ("access:new_token", "POST"): "302 422 422 422 422 422 422",
     ("access:revoke_token", "POST"): "302 404 404 404 404 404 302",
@@ -499,6 +505,9 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "access:review_glass": ({}, set()),  # it has not ended
         "access:map_group": ({"claim": "night", "group": world.group.pk, **reason}, admins),
         "access:unmap_group": (reason, admins),
+        "access:start_review": ({"name": "Q1", **reason}, admins),
+        "access:close_review": (reason, admins),
+        "access:decide_review": ({"decision": "keep", "note": "still needed"}, admins),
         "access:signin_link": ({}, set()),  # without a link: see tests/access/test_signin_link.py
         "access:new_token": (
             {"name": "ci", "permissions": ["view"], "days": 7},
