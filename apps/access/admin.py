@@ -21,11 +21,13 @@ from .choices import Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
 from .models import (
     AccessRequest,
+    AccessReview,
     ApiToken,
     BreakGlass,
     Grant,
     Notice,
     PreApproval,
+    ReviewItem,
     Role,
     Scope,
     SsoGroup,
@@ -240,6 +242,27 @@ class PreApprovalAdmin(ReadOnlyAdmin):
     list_display = ("group", "role", "scope", "max_minutes", "given_by")
     list_select_related = ("group", "role", "scope", "given_by")
     search_fields = ("group__name", "role__name", "scope__label")
+
+
+@admin.register(AccessReview)
+class AccessReviewAdmin(ReadOnlyAdmin):
+    """Evidence: begun and closed on its page."""
+
+    on_everything = True
+    list_display = ("name", "started_by", "created_at", "closed_by", "closed_at")
+    list_select_related = ("started_by", "closed_by")
+    search_fields = ("name",)
+
+
+@admin.register(ReviewItem)
+class ReviewItemAdmin(ReadOnlyAdmin):
+    """Evidence: decided on its review's page."""
+
+    on_everything = True
+    list_display = ("review", "holder", "role", "scope", "proposal", "decision", "decided_by", "outcome")
+    list_filter = ("proposal", "decision")
+    list_select_related = ("review", "scope", "decided_by")
+    search_fields = ("holder", "role", "review__name")
 
 
 @admin.register(SsoGroup)

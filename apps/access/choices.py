@@ -127,3 +127,10 @@ SEEDED_ROLES: dict[str, tuple[str, list[Permission]]] = {
     ),
     "admin": ("Everything, data fixes and access too.", list(Permission)),
 }
+
+
+class Decision(models.TextChoices):
+    """What a review does with a grant."""
+
+    KEEP = "keep", "Keep"
+    REMOVE = "remove", "Remove"

@@ -144,6 +144,13 @@ class GroupForm(forms.Form):
     reason = reason_field()
 
 
+class StartReviewForm(forms.Form):
+    """A new review of access."""
+
+    name = forms.CharField(max_length=80, help_text="such as “2026, fourth quarter”")
+    reason = reason_field("why now: the policy or the control that asks for it")
+
+
 class SsoGroupForm(forms.Form):
     """A group at the identity provider, and the one that it means here."""
 

@@ -100,10 +100,10 @@ def check_holds_everywhere(actor: Any, role: Role, permissions: Iterable[str]) -
 
 def check_may_join(actor: Any, group: Group) -> None:
     """Nobody lets others into a group that may do more than they do. Raises PermissionDenied that names what lacks."""
-    for grant in group.grants.select_related("role", "scope"):
-        check_may_give(actor, grant.role, object_of(grant.scope))
-    for standing in PreApproval.objects.filter(group=group).select_related("role", "scope"):
-        check_may_give(actor, standing.role, object_of(standing.scope))
+    given = group.grants.select_related("role", "scope")
+    promised = PreApproval.objects.filter(group=group).select_related("role", "scope")
+    for role, scope in [(one.role, one.scope) for one in given] + [(one.role, one.scope) for one in promised]:
+        check_may_give(actor, role, object_of(scope))
 
 
 def holds_more(person: User, actor: Any) -> bool:

@@ -18,8 +18,9 @@ TABS = (
     ("groups", "Groups", True),
     ("roles", "Roles", True),
     ("pre_approvals", "Pre-approvals", True),
-    ("sso_groups", "Single sign-on", True),
-    ("why", "Who can, and why", True),
+    ("sso_groups", "Sign-on", True),
+    ("reviews", "Reviews", True),
+    ("why", "Who can, why", True),
 )
 
 

@@ -144,6 +144,8 @@ OF_OTHERS: dict[str, str] = dict.fromkeys(
         "account.EmailAddress",
         "socialaccount.SocialAccount",
         "access.SsoGroup",
+        "access.AccessReview",
+        "access.ReviewItem",
     ),
     EventKind.ACCESS,
 )

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from .queries import changes_of, named, object_url, operation_url, trail
 from .seal_tables import SealTable, StreamTable
 from .seals import last_check, look_at, seals, streams, waiting, with_seal_states, with_states
 from .signing import public_keys
+from .streaming import retry_now
 from .tables import AuditTable
 from .telling import tell
 
@@ -141,6 +143,17 @@ def stream_list(request: HttpRequest) -> HttpResponse:
         },
         template="audit/streams.html",
     )
+
+
+@needs(Permission.SEE_AUDIT, methods=("POST",))
+def retry_streams(request: HttpRequest) -> HttpResponse:
+    """Try the failing streams now, rather than when their pause is over."""
+    count = retry_now(streams(request.user).values_list("pk", flat=True), actor=request.user)
+    if count:
+        messages.success(request, f"Tried again within a few seconds: {count}.")
+    else:
+        messages.info(request, "None is failing.")
+    return redirect("audit:streams")
 
 
 @needs(Permission.SEE_AUDIT)

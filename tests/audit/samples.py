@@ -14,10 +14,12 @@ from django.utils import timezone
 
 from apps.access.models import (
     AccessRequest,
+    AccessReview,
     ApiToken,
     BreakGlass,
     Grant,
     PreApproval,
+    ReviewItem,
     Role,
     Scope,
     SsoGroup,
@@ -135,6 +137,14 @@ def _grant() -> Grant:
     )  # fmt: skip
 
 
+def _review_item() -> ReviewItem:
+    review = _saved(AccessReview(name=_n("review"), started_by=factories.make_user()))
+    return ReviewItem(
+        review=review, grant_ref=next(numbers), holder="ada", role="viewer", scope=_saved_scope(), given_at=timezone.now(),
+        given="x", proposal="keep", why="used",
+    )  # fmt: skip
+
+
 def _subscription() -> Subscription:
     return Subscription(
         tenant=factories.make_tenant(),
@@ -233,6 +243,8 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"explanation": "it burned"},
     ),
     SsoGroup: (lambda: SsoGroup(claim=_n("claim"), group=_group()), {"claim": "renamed"}),
+    AccessReview: (lambda: AccessReview(name=_n("review"), started_by=factories.make_user()), {"days": 30}),
+    ReviewItem: (_review_item, {"outcome": "kept"}),
     ApiToken: (
         lambda: ApiToken(
             owner=factories.make_user(),

@@ -26,6 +26,7 @@ from django.utils import timezone
 
 from apps.audit import sealing, sinks, streaming
 from apps.audit.models import AuditEntry, AuditSeal, AuditStream
+from apps.core.models import Event
 from apps.tenants.models import Tenant
 from tests import factories
 
@@ -268,3 +269,22 @@ def test_the_page_tells_how_far_each_stream_got(sink: Sink) -> None:
     for part in ("siem", "answered 503", "127.0.0.1"):
         assert part in text, part
     assert SECRET not in text
+
+
+@pytest.mark.django_db
+def test_a_failing_stream_is_tried_at_once_when_somebody_asks(sink: Sink) -> None:
+    root = factories.make_user(superuser=True)
+    client = Client()
+    client.force_login(root, backend="django.contrib.auth.backends.ModelBackend")
+    stream = make_stream(sink.url)
+    sealing.seal()
+    sink.failing = 1
+    assert streaming.deliver_due() == 0
+    assert streaming.deliver_due() == 0  # it pauses
+    assert client.post(reverse("audit:retry_streams")).status_code == 302
+    assert streaming.deliver_due() > 0
+    stream.refresh_from_db()
+    assert stream.failures == 0
+    before = Event.objects.count()
+    client.post(reverse("audit:retry_streams"))  # none is failing
+    assert Event.objects.count() == before

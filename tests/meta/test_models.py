@@ -30,6 +30,8 @@ NO_SCOPE = {
     "access.grant": "narrowed by access.granting.manageable, which asks the scopes' own models",
     "access.accessrequest": "narrowed by access.asking.seen_by: one's own, and where one manages access",
     "access.breakglass": "narrowed by access.breaking.seen_by: one's own, and where one manages access",
+    "access.accessreview": "its items are narrowed by access.reviewing.items_of",
+    "access.reviewitem": "narrowed by access.reviewing.items_of: where one manages access, and not one's own",
     "access.ssogroup": "shown to who manages access anywhere: names of groups, and nothing of a tenant",
     "access.preapproval": "narrowed by access.pre_approvals.manageable",
     "access.apitoken": "its owner's",

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from apps.access import asking, breaking, pre_approvals, sso, tokens
+from apps.access import asking, breaking, pre_approvals, reviewing, sso, tokens
 from apps.access.choices import ScopeKind
 from apps.access.models import Grant, User
 from apps.alerts import managing, overriding
@@ -129,6 +129,8 @@ class World:
         self.sso_group = sso.map_group(
             claim="team", group=self.group, actor=self.root, reason="the same people"
         )
+        self.review = reviewing.start(name="Q4", actor=self.root, reason="as each quarter")
+        self.review_item = self.review.items.get(grant_ref=self.grant.pk)
         responder = factories.make_user("responder")
         factories.grant(responder, "on-call")
         self.glass = breaking.break_glass(
@@ -266,6 +268,11 @@ class World:
             **{
                 f"access:{name}": {"pk": self.glass.pk}
                 for name in ("glass", "end_glass", "explain_glass", "review_glass")
+            },
+            "access:decide_review": {"pk": self.review_item.pk},
+            **{
+                f"access:{name}": {"pk": self.review.pk}
+                for name in ("review", "close_review", "review_evidence")
             },
             "access:unmap_group": {"pk": self.sso_group.pk},
             "access:revoke_token": {"pk": self.token.pk},

@@ -3,16 +3,19 @@
 from .asking import AccessRequest, BreakGlass, PreApproval
 from .granted import Grant, RecordedUserManager, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
 from .mapping import SsoGroup
+from .reviewing import AccessReview, ReviewItem
 from .signing import ApiToken, Notice
 
 __all__ = [
     "AccessRequest",
+    "AccessReview",
     "ApiToken",
     "BreakGlass",
     "Grant",
     "Notice",
     "PreApproval",
     "RecordedUserManager",
+    "ReviewItem",
     "Role",
     "Scope",
     "ScopeGroupPermission",
