@@ -33,7 +33,17 @@ from apps.cost.models import Bill, Rule, RuleSet
 from apps.fleet.models import Diagnostics
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
-from apps.releases.models import Advisory, BlastPolicy, Freeze, Hold, Release, Rollout, RolloutTarget, Wave
+from apps.releases.models import (
+    Advisory,
+    BlastPolicy,
+    Freeze,
+    Hold,
+    Release,
+    Rollout,
+    RolloutTarget,
+    Wave,
+    Window,
+)
 from tests import factories
 
 #: In the order in which they knock: who may not comes before who may, so that nothing was changed before.
@@ -145,6 +155,7 @@ class World:
         )
         self.advisory = Advisory.objects.create(osv_id="GHSA-test", known_at=at, deadline=later)
         self.hold = Hold.objects.create(tenant=self.tenant, until=later, reason="x y z", set_by=self.root)
+        self.window = Window.objects.create(tenant=self.tenant, days=[5], opens_at="23:00")
         self.freeze = Freeze.objects.create(
             name="holidays", account=here, starts_at=at, ends_at=later, reason="x y z"
         )
@@ -249,6 +260,9 @@ class World:
             "releases:advisory": {"advisory_pk": self.advisory.pk},
             "releases:burn_down": {"advisory_pk": self.advisory.pk},
             "releases:vex": {"advisory_pk": self.advisory.pk},
+            "releases:schedule": {"pk": self.rollout.pk},
+            "releases:take_in": {"pk": self.rollout.pk},
+            "releases:end_window": {"window_pk": self.window.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
             "releases:approve_policy": {"policy_pk": self.policy.pk},
