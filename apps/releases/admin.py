@@ -22,6 +22,7 @@ from .models import (
     RolloutTarget,
     VexStatement,
     Wave,
+    Window,
 )
 
 
@@ -143,6 +144,14 @@ class FreezeAdmin(FixAdmin):
     list_select_related = ("account",)
     search_fields = ("name",)
     autocomplete_fields = ("account",)
+
+
+@admin.register(Window)
+class WindowAdmin(FixAdmin):
+    list_display = ("tenant", "days", "opens_at", "minutes", "lets_security_through")
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__name", "tenant__key")
+    autocomplete_fields = ("tenant",)
 
 
 @admin.register(BlastPolicy)

@@ -38,8 +38,10 @@ from .choices import MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict
 from .evidence import evidence_of
 from .gates import judge
 from .guarding import BLAST
+from .leaving import leave_shut
 from .models import Rollout, RolloutTarget, Wave
 from .rollouts import cancel_waiting, move_rollout
+from .scheduling import start_due
 from .standing import frozen_until, held_instances
 
 logger = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ def advance_all(*, shift: float = 0.0) -> int:
 
     Where there is nothing to drive, or others drive it, the worker's thread is given back at once.
     """
+    start_due()
     until, steps = time.monotonic() + shift, 0
     while True:
         taken = sum(advance(pk) for pk in driven())
@@ -162,9 +165,9 @@ def _current_wave(rollout: Rollout) -> Wave | None:
 def fill(rollout: Rollout, wave: Wave) -> None:
     """Ask for as many changes of this wave as concurrency, holds, freezes and blast radius allow now."""
     room = rollout.concurrency - rollout.targets.filter(state=TargetState.CHANGING).count()
-    waiting = rollout.targets.filter(wave=wave.number, state=TargetState.WAITING)
     if room <= 0:
         return
+    waiting = leave_shut(rollout, wave)
     # Those that were refused before come last, so that they do not keep the others from their turn.
     rows = list(
         waiting.select_related("instance__cell__region").order_by("why", "position")[: min(room, CHUNK)]
@@ -339,10 +342,14 @@ def _fail(rollout: Rollout, wave: Wave, reasons: list[list[str]]) -> None:
 
 
 def _finish(rollout: Rollout) -> None:
+    """End it, unless somebody took newcomers in since its last wave passed."""
     states = dict(rollout.targets.order_by().values_list("state").annotate(number=Count("pk")))
     left = {state: number for state, number in states.items() if state != TargetState.DONE}
     words = ", ".join(f"{number:,} {TargetState(state).label.lower()}" for state, number in left.items())
     with transaction.atomic(durable=True):
+        Rollout.objects.select_for_update().get(pk=rollout.pk)
+        if rollout.waves.exclude(state=WaveState.PASSED).exists():
+            return
         why = f"All waves passed: {states.get(TargetState.DONE, 0):,} done" + (
             f"; {words}." if words else "."
         )

@@ -14,6 +14,7 @@ from apps.tenants.models import Tenant
 
 from .choices import UNDEPLOYABLE, PolicyScope, VexWhy
 from .models import Freeze, Release, Rollout
+from .windows import DAYS
 
 WHY = {"required": "Say why, in a few words.", "min_length": "Say why, in a few words."}
 
@@ -128,10 +129,49 @@ class HoldForm(forms.Form):
         self.user = user
 
     def clean_tenant(self) -> Tenant:
-        found = visible(self.user, Tenant).filter(key=self.cleaned_data["tenant"].strip()).first()
-        if found is None:
-            raise forms.ValidationError("There is no such tenant that you can see.")
-        return found
+        return tenant_of(self.user, self.cleaned_data["tenant"])
+
+
+class WindowForm(forms.Form):
+    """A weekly maintenance window of a tenant, by its own clock."""
+
+    tenant = forms.CharField(help_text="its key", max_length=63)
+    days = forms.TypedMultipleChoiceField(
+        label="Days", coerce=int, choices=list(enumerate(DAYS)), widget=forms.CheckboxSelectMultiple
+    )
+    opens_at = forms.TimeField(
+        label="Opens at",
+        help_text="by the tenant's clock",
+        widget=forms.TimeInput(attrs={"type": "time"}),
+    )
+    minutes = forms.IntegerField(label="Minutes", min_value=15, max_value=1_440, initial=120)
+    lets_security_through = forms.BooleanField(
+        label="Security releases do not wait for it", required=False, initial=True
+    )
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_tenant(self) -> Tenant:
+        return tenant_of(self.user, self.cleaned_data["tenant"])
+
+
+class ScheduleForm(forms.Form):
+    """When a prepared rollout starts by itself; empty: it no longer does."""
+
+    at = forms.DateTimeField(
+        label="Starts at", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )
+    reason = reason_field()
+
+
+def tenant_of(user: Any, key: str) -> Tenant:
+    """The tenant of a key that somebody typed; ValidationError where they see none."""
+    found: Tenant | None = visible(user, Tenant).filter(key=key.strip()).first()
+    if found is None:
+        raise forms.ValidationError("There is no such tenant that you can see.")
+    return found
 
 
 class FreezeForm(forms.ModelForm):  # type: ignore[type-arg]

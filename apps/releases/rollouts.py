@@ -24,7 +24,7 @@ from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
 from .planning import RolloutPlan, plan_rollout
 from .services import given_reason
-from .targets import write_targets
+from .targets import write_waves
 
 TONES = {
     RolloutState.SUCCEEDED: Tone.OK, RolloutState.ABORTED: Tone.BAD, RolloutState.ROLLING_BACK: Tone.BAD,
@@ -51,7 +51,7 @@ def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
     )
     with transaction.atomic(durable=True), acting(actor, reason=reason):
         rollout.save()
-        _write_plan(rollout, plan)
+        write_waves(rollout, plan.waves, plan.from_versions)
         record(
             [
                 event(
@@ -61,13 +61,6 @@ def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
             ]
         )
     return plan
-
-
-def _write_plan(rollout: Rollout, plan: RolloutPlan) -> None:
-    Wave.objects.bulk_create(
-        [Wave(rollout=rollout, number=number, size=len(ids)) for number, ids in enumerate(plan.waves, 1)]
-    )
-    write_targets(rollout, plan)
 
 
 def move_rollout(
@@ -148,6 +141,7 @@ def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
         columns = {"started_by": actor, "finished_at": None}
     if order == "start":
         columns["started_at"] = timezone.now()
+        columns["start_at"] = None
     if to in (RolloutState.ABORTED, RolloutState.CANCELLED):
         columns["finished_at"] = timezone.now()
     with transaction.atomic(durable=True):

@@ -18,8 +18,9 @@ from apps.operations.services import Refused
 from apps.tenants.models import Tenant
 
 from .choices import PolicyScope
-from .models import BlastPolicy, Freeze, Hold
+from .models import BlastPolicy, Freeze, Hold, Window
 from .services import given_reason, require_everywhere
+from .windows import words_of
 
 
 def set_hold(tenant: Tenant, *, until: datetime, reason: str, actor: Any, version: str = "") -> Hold:
@@ -62,6 +63,29 @@ def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
                 )
             ]
         )
+
+
+def add_window(window: Window, *, actor: Any) -> Window:
+    """Let rollouts change a tenant only in a weekly window of its own time zone."""
+    require(actor, Permission.ROLL_OUT, window.tenant)
+    window.days = sorted(set(window.days))
+    window.full_clean()
+    words = words_of((window.days, window.opens_at, window.minutes))
+    title = f"Maintenance window of {window.tenant}: {words} {window.tenant.zone}"
+    with transaction.atomic(durable=True), acting(actor, reason=title):
+        window.save()
+        record([event("window.added", title, tenant_id=window.tenant_id)])
+    return window
+
+
+def remove_window(window: Window, *, actor: Any, reason: str) -> None:
+    """Take a window away; without any, rollouts change the tenant at any time."""
+    require(actor, Permission.ROLL_OUT, window.tenant)
+    reason = given_reason(reason)
+    with transaction.atomic(durable=True), acting(actor, reason=reason):
+        title = f"A maintenance window of {window.tenant} was taken away"
+        record([event("window.removed", title, tone=Tone.WARN, tenant_id=window.tenant_id)])
+        window.delete()
 
 
 def add_freeze(freeze: Freeze, *, actor: Any) -> Freeze:

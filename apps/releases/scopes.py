@@ -25,6 +25,7 @@ from .models import (
     RolloutTarget,
     VexStatement,
     Wave,
+    Window,
 )
 
 READING = frozenset({Permission.VIEW, Permission.EXPORT})
@@ -73,5 +74,6 @@ def register() -> None:
     scoping.register(RolloutTarget, targets_within)
     scoping.register(Exposure, targets_within)
     scoping.register(Hold, of_tenants)
+    scoping.register(Window, of_tenants)
     scoping.register(BlastPolicy, policies_within)
     scoping.register(Freeze, freezes_within)

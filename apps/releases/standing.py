@@ -1,6 +1,7 @@
 """Which rules stand in a rollout's way now: holds and pins of tenants, freezes."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db.models import Q
 from django.utils import timezone
@@ -9,7 +10,8 @@ from apps.fleet.models import Placement
 
 from .arrays import among
 from .choices import ReleaseKind
-from .models import Freeze, Hold, Release
+from .models import Freeze, Hold, Release, Window
+from .windows import Weekly, opens_next, zone_of
 
 
 def holds_now() -> "Q":
@@ -40,6 +42,36 @@ def held_instances(instance_ids: Sequence[int], version: str) -> dict[int, str]:
 def _words(hold: Hold) -> str:
     what = f"pinned to {hold.version}" if hold.version else "on hold"
     return f"{hold.tenant} is {what} until {hold.until:%Y-%m-%d %H:%M} UTC: {hold.reason}"
+
+
+def shut_tenants(release: Release) -> dict[int, str]:
+    """Why not now, by id of tenants that have windows of which none is open. One query.
+
+    A window that lets security through does not hold a security release.
+    """
+    rows = Window.objects.all()
+    if release.kind == ReleaseKind.SECURITY:
+        rows = rows.filter(lets_security_through=False)
+    weekly: dict[int, list[Weekly]] = {}
+    tenants: dict[int, tuple[str, str]] = {}
+    columns = ("tenant_id", "tenant__name", "tenant__zone", "days", "opens_at", "minutes")
+    for tenant_id, name, zone, *window in rows.order_by("tenant_id").values_list(*columns):
+        weekly.setdefault(tenant_id, []).append((window[0], window[1], window[2]))
+        tenants[tenant_id] = name, zone
+    now, found = timezone.now(), {}
+    for tenant_id, windows in weekly.items():
+        name, zone = tenants[tenant_id]
+        opens = opens_next(windows, zone_of(zone), now)
+        if opens is None or opens > now:
+            found[tenant_id] = _shut(name, zone, opens)
+    return found
+
+
+def _shut(name: str, zone: str, opens: datetime | None) -> str:
+    if opens is None:
+        return f"The maintenance window of {name} never opens; correct it."
+    local = opens.astimezone(zone_of(zone))
+    return f"The maintenance window of {name} opens {local:%Y-%m-%d %H:%M} {zone} ({opens:%H:%M} UTC)"
 
 
 def frozen_until(release: Release) -> dict[int | None, str]:

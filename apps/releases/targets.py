@@ -1,12 +1,12 @@
 """The frozen set of a rollout, written and asked for set-wise: ids travel as one array, not as ten thousand parameters."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
 
 from .choices import TargetState
-from .models import Rollout
-from .planning import RolloutPlan
+from .models import Rollout, Wave
 
 INSERT = """
 INSERT INTO releases_rollouttarget
@@ -17,18 +17,25 @@ SELECT %(rollout)s, instance_id, wave, position, from_version, %(state)s, 1, 1, 
 """
 
 
-def write_targets(rollout: Rollout, plan: RolloutPlan) -> None:
-    """Write the instances of a plan's waves, in one statement; the caller holds a transaction."""
-    rows = [
-        (pk, number, position) for number, ids in enumerate(plan.waves, 1) for position, pk in enumerate(ids)
-    ]
+def write_waves(
+    rollout: Rollout, waves: Sequence[Sequence[int]], versions: Mapping[int, str], *, after: int = 0
+) -> None:
+    """Write waves of instance ids, numbered on from `after`, each instance with the version it comes from.
+
+    The caller holds a transaction; one statement for all instances.
+    """
+    numbered = list(enumerate(waves, after + 1))
+    Wave.objects.bulk_create(
+        [Wave(rollout=rollout, number=number, size=len(ids)) for number, ids in numbered]
+    )
+    rows = [(pk, number, position) for number, ids in numbered for position, pk in enumerate(ids)]
     values: dict[str, Any] = {
         "rollout": rollout.pk,
         "state": TargetState.WAITING,
         "instances": [pk for pk, _, _ in rows],
         "waves": [number for _, number, _ in rows],
         "positions": [position for _, _, position in rows],
-        "versions": [plan.from_versions[pk] for pk, _, _ in rows],
+        "versions": [versions[pk] for pk, _, _ in rows],
     }
     with connection.cursor() as cursor:
         cursor.execute(INSERT, values)

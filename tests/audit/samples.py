@@ -50,7 +50,17 @@ from apps.core.models import SavedView
 from apps.cost.models import Bill, Rate, Rule, RuleSet, Run, Statement, SubAccount
 from apps.fleet.models import Cell, Diagnostics, Instance, Placement, RenewalPolicy
 from apps.operations.models import ApprovalRule, Operation, Schedule
-from apps.releases.models import Advisory, Artifact, BlastPolicy, Freeze, Hold, Release, Rollout, VexStatement
+from apps.releases.models import (
+    Advisory,
+    Artifact,
+    BlastPolicy,
+    Freeze,
+    Hold,
+    Release,
+    Rollout,
+    VexStatement,
+    Window,
+)
 from apps.tenants.models import Contact, Domain, ExternalId, Plan, Subscription, Tenant
 from tests import factories
 
@@ -323,6 +333,10 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Freeze: (
         lambda: Freeze(name=_n("freeze"), starts_at=AT, ends_at=LATER, reason="because"),
         {"reason": "another reason"},
+    ),
+    Window: (
+        lambda: Window(tenant=factories.make_tenant(), days=[5], opens_at="22:00"),
+        {"minutes": 240},
     ),
     BlastPolicy: (
         lambda: BlastPolicy(scope="cell", object_id=next(numbers), max_count=5),

@@ -38,7 +38,17 @@ from apps.fleet.certificates import renewing
 from apps.fleet.models import Diagnostics, RenewalPolicy
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
-from apps.releases.models import Advisory, BlastPolicy, Freeze, Hold, Release, Rollout, RolloutTarget, Wave
+from apps.releases.models import (
+    Advisory,
+    BlastPolicy,
+    Freeze,
+    Hold,
+    Release,
+    Rollout,
+    RolloutTarget,
+    Wave,
+    Window,
+)
 from tests import factories
 
 RUNBOOK = "name: one-step\ntitle: Restart it\nsteps:\n  - {do: restart}\n"
@@ -156,6 +166,7 @@ class World:
         )
         self.advisory = Advisory.objects.create(osv_id="GHSA-test", known_at=at, deadline=later)
         self.hold = Hold.objects.create(tenant=self.tenant, until=later, reason="x y z", set_by=self.root)
+        self.window = Window.objects.create(tenant=self.tenant, days=[5], opens_at="23:00")
         self.freeze = Freeze.objects.create(
             name="holidays", account=here, starts_at=at, ends_at=later, reason="x y z"
         )
@@ -296,6 +307,9 @@ class World:
             "releases:advisory": {"advisory_pk": self.advisory.pk},
             "releases:burn_down": {"advisory_pk": self.advisory.pk},
             "releases:vex": {"advisory_pk": self.advisory.pk},
+            "releases:schedule": {"pk": self.rollout.pk},
+            "releases:take_in": {"pk": self.rollout.pk},
+            "releases:end_window": {"window_pk": self.window.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
             "releases:approve_policy": {"policy_pk": self.policy.pk},

@@ -3,7 +3,7 @@
 from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
 from .releases import Artifact, Component, Release, ReleaseComponent
 from .rollouts import Rollout, RolloutTarget, Wave
-from .rules import BlastPolicy, Freeze, Hold
+from .rules import BlastPolicy, Freeze, Hold, Window
 
 __all__ = [
     "Advisory",
@@ -20,4 +20,5 @@ __all__ = [
     "RolloutTarget",
     "VexStatement",
     "Wave",
+    "Window",
 ]

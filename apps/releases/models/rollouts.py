@@ -49,6 +49,11 @@ class Rollout(BaseModel):
     state = models.CharField(max_length=12, choices=RolloutState.choices, default=RolloutState.DRAFT)
     why = models.CharField(max_length=500, blank=True, help_text="why it is in this state")
     note = models.CharField(max_length=300, blank=True, help_text="what it waits for")
+    start_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="a prepared rollout starts by itself then, in the name of who said so",
+    )
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )

@@ -1,6 +1,7 @@
 """What rollouts, and every change, must keep: holds, freezes, the blast radius."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
@@ -86,6 +87,36 @@ class Freeze(BaseModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Window(BaseModel):
+    """When a tenant may be changed, in its own time zone, every week. A tenant without one may be changed at any time."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="windows")
+    days = ArrayField(
+        models.PositiveSmallIntegerField(validators=[MaxValueValidator(6)]),
+        help_text="days of the week on which it opens, 0 is Monday",
+    )
+    opens_at = models.TimeField(help_text="by the tenant's clock")
+    minutes = models.PositiveSmallIntegerField(
+        default=120, validators=[MinValueValidator(15), MaxValueValidator(1_440)]
+    )
+    lets_security_through = models.BooleanField(
+        default=True, help_text="security releases do not wait for it"
+    )
+
+    class Meta:
+        ordering = ["tenant", "opens_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "days", "opens_at"], name="window_once"),
+            models.CheckConstraint(condition=models.Q(minutes__range=(15, 1_440)), name="window_length"),
+        ]
+
+    def __str__(self) -> str:
+        return f"window of tenant {self.tenant_id}"
+
+    def event_context(self) -> dict[str, int | None]:
+        return {"tenant_id": self.tenant_id}
 
 
 class BlastPolicy(BaseModel):

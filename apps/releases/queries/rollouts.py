@@ -20,6 +20,7 @@ from ..choices import TOUCHED, UNENDED, RolloutState, TargetState, WaveState
 from ..models import Rollout, RolloutTarget, Wave
 from ..planning import Worst, revenue_of, tenants_of, worst_of
 from ..rollouts import LABELS, orders_for
+from ..scheduling import TAKES_IN, newcomers
 from ..standing import frozen_until, held_instances
 
 #: One square for each instance up to so many in sight; past that, bars.
@@ -90,6 +91,7 @@ class RolloutPage:
     squares: bool
     held: list[str]
     frozen: list[str]
+    newcomers: int
 
     @property
     def is_live(self) -> bool:
@@ -154,6 +156,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         squares=squares,
         held=_held(rollout, targets) if is_draft else [],
         frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
+        newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
     )
 
 

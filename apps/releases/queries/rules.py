@@ -9,7 +9,11 @@ from apps.access.choices import Permission
 from apps.access.scoping import holds, scopes_of, visible
 
 from ..guarding import Room, room_of
-from ..models import BlastPolicy, Freeze, Hold
+from ..models import BlastPolicy, Freeze, Hold, Window
+from ..windows import words_of
+
+#: Windows that the page shows; the calendar shows when they open.
+WINDOWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,8 @@ class RulesPage:
     rooms: list[Room]
     freezes: list[Freeze]
     holds: list[Hold]
+    windows: list[Window]
+    more_windows: int
     may_manage: bool
     may_approve: bool
     may_roll_out: bool
@@ -30,10 +36,18 @@ def rules_page(user: Any) -> RulesPage:
     policies = visible(user, BlastPolicy.objects.select_related("wanted_by", "raised_by"))
     freezes = visible(user, Freeze.objects.select_related("account")).filter(ends_at__gt=now)
     rows = Hold.objects.select_related("tenant", "set_by", "override_asked_by")
+    windows = visible(user, Window.objects.select_related("tenant")).order_by(
+        "tenant__name", "opens_at", "pk"
+    )
+    shown = list(windows[:WINDOWS])
+    for window in shown:
+        window.words = words_of((window.days, window.opens_at, window.minutes))  # type: ignore[attr-defined]
     return RulesPage(
         rooms=[room_of(policy) for policy in policies],
         freezes=list(freezes[:100]),
         holds=list(visible(user, rows).filter(until__gt=now, overridden_by__isnull=True)[:200]),
+        windows=shown,
+        more_windows=max(0, windows.count() - WINDOWS) if len(shown) == WINDOWS else 0,
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
         may_approve=scopes_of(user, Permission.APPROVE).everything,
         may_roll_out=holds(user, Permission.ROLL_OUT),

@@ -13,9 +13,11 @@ from apps.access.views_base import needs
 from apps.operations.services import Refused
 
 from .. import rollouts as services
+from .. import scheduling
 from ..filters import RolloutFilter
-from ..forms import ReasonForm, RolloutForm
+from ..forms import ReasonForm, RolloutForm, ScheduleForm
 from ..models import Advisory, Release, Rollout, RolloutTarget
+from ..queries.calendar import calendar_page
 from ..queries.rollouts import listed_rollouts, report, rollout_page
 from ..tables import RolloutTable
 from .answers import answer, first_error, go, words_of
@@ -111,6 +113,44 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
     except Refused as refusal:
         return _page(request, pk, status=422, order_error=str(refusal))
     return go(request, "releases:rollout", pk)
+
+
+@needs("roll_out", methods=("POST",))
+def schedule(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a prepared rollout start by itself, or no longer."""
+    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
+    require(request.user, Permission.ROLL_OUT, found)
+    form = ScheduleForm(request.POST)
+    if not form.is_valid():
+        return _page(request, pk, status=422, order_error=first_error(form))
+    try:
+        scheduling.schedule_start(found, actor=request.user, **form.cleaned_data)
+    except Refused as refusal:
+        return _page(request, pk, status=422, order_error=str(refusal))
+    return go(request, "releases:rollout", pk)
+
+
+@needs("roll_out", methods=("POST",))
+def take_in(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take in instances that were made since its set was frozen."""
+    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
+    require(request.user, Permission.ROLL_OUT, found)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return _page(request, pk, status=422, order_error=first_error(form))
+    try:
+        scheduling.take_in_newcomers(found, actor=request.user, reason=form.cleaned_data["reason"])
+    except Refused as refusal:
+        return _page(request, pk, status=422, order_error=str(refusal))
+    return go(request, "releases:rollout", pk)
+
+
+@needs("view")
+def calendar(request: HttpRequest) -> HttpResponse:
+    """Windows, freezes and rollouts of four weeks."""
+    return render(
+        request, "releases/calendar.html", {"page": calendar_page(request.user, request.GET.get("from", ""))}
+    )
 
 
 @needs("roll_out", methods=("POST",))

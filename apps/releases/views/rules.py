@@ -12,8 +12,8 @@ from apps.access.views_base import needs
 from apps.operations.services import Refused
 
 from .. import rules as services
-from ..forms import FreezeForm, HoldForm, PolicyForm, ReasonForm
-from ..models import BlastPolicy, Freeze, Hold
+from ..forms import FreezeForm, HoldForm, PolicyForm, ReasonForm, WindowForm
+from ..models import BlastPolicy, Freeze, Hold, Window
 from ..queries.rules import rules_page
 from .answers import first_error, go, words_of
 
@@ -29,6 +29,7 @@ def _page(request: HttpRequest, *, status: int = 200, **said: Any) -> HttpRespon
         "page": rules_page(request.user),
         "hold_form": HoldForm(user=request.user),
         "freeze_form": FreezeForm(user=request.user),
+        "window_form": WindowForm(user=request.user),
         "policy_form": PolicyForm(user=request.user),
         **said,
     }
@@ -84,6 +85,22 @@ def freeze_end(request: HttpRequest, freeze_pk: int) -> HttpResponse:
     """End a freeze, or take it back."""
     found = get_object_or_404(visible(request.user, Freeze), pk=freeze_pk)
     return _ended(request, lambda reason: services.end_freeze(found, actor=request.user, reason=reason))
+
+
+@needs("roll_out", methods=("POST",))
+def window(request: HttpRequest) -> HttpResponse:
+    """Give a tenant a maintenance window."""
+    form = WindowForm(request.POST, user=request.user)
+    return _added(
+        request, "window", form, lambda: services.add_window(Window(**form.cleaned_data), actor=request.user)
+    )
+
+
+@needs("roll_out", methods=("POST",))
+def window_end(request: HttpRequest, window_pk: int) -> HttpResponse:
+    """Take a maintenance window away."""
+    found = get_object_or_404(visible(request.user, Window.objects.select_related("tenant")), pk=window_pk)
+    return _ended(request, lambda reason: services.remove_window(found, actor=request.user, reason=reason))
 
 
 @needs("manage_releases", methods=("POST",))
