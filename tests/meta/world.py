@@ -263,12 +263,14 @@ class World:
 
 
 def missing(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The same address with numbers that name nothing."""
+    """The same address with numbers, and names of the money's books, that name nothing."""
     return {
         key: uuid.uuid4()
         if isinstance(value, uuid.UUID)
         else 999_999_999
         if isinstance(value, int)
+        else "no-such-book"
+        if key in ("book", "kind") and name.startswith("cost:")
         else value
         for key, value in arguments.items()
     }

@@ -15,6 +15,7 @@ from .. import invoices, metering
 from ..choices import RevenueSource
 from ..forms import BringForm
 from ..models import MonthlyUsage, Revenue
+from ..pricing import ZERO
 from ..queries import margins
 from ..tabular import Unreadable
 from .answers import frame, paged, require_all
@@ -65,8 +66,8 @@ def _revenue(request: HttpRequest, form: BringForm, *, status: int = 200) -> Htt
                 .order_by("-amount")[:20]
             )
     context |= {
-        "sum_expected": sum(r["expected"] for r in rows),
-        "sum_charged": sum(r["charged"] for r in rows),
+        "sum_expected": sum((r["expected"] for r in rows), ZERO),
+        "sum_charged": sum((r["charged"] for r in rows), ZERO),
         **paged(request, rows),
     }
     return render(request, "cost/revenue.html", context, status=status)
@@ -78,11 +79,11 @@ def _compared(user: Any, context: dict[str, Any]) -> list[dict[str, Any]]:
     expected, charged = ({row.tenant_id: row for row in one.rows} for one in both)
     context["found"] = both[0]
     rows = [
-        {"row": row, "expected": row.revenue, "charged": charged[pk].revenue if pk in charged else 0, }
+        {"row": row, "expected": row.revenue, "charged": charged[pk].revenue if pk in charged else ZERO, }
         for pk, row in expected.items()
     ]  # fmt: skip
     rows += [
-        {"row": row, "expected": 0, "charged": row.revenue}
+        {"row": row, "expected": ZERO, "charged": row.revenue}
         for pk, row in charged.items()
         if pk not in expected
     ]

@@ -71,7 +71,7 @@ BOOKS = {
         Book(
             "rates", "Currency rates", "what one unit is worth from a day on, until the next rate",
             lambda: Rate.objects.order_by("-day", "currency", "into"),
-            (("From", lambda r: r.day), ("One unit of", lambda r: r.currency), ("Is worth", lambda r: f"{r.rate.normalize():f}"), ("In", lambda r: r.into)),
+            (("From", lambda r: r.day.isoformat()), ("One unit of", lambda r: r.currency), ("Is worth", lambda r: f"{r.rate.normalize():f}"), ("In", lambda r: r.into)),
             RateForm, "Add the rate", "No rate is known; amounts in other currencies are left out of margins.",
         ),
         Book(
