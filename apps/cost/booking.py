@@ -41,11 +41,10 @@ def place_sub_account(
             return
         row.account, row.tenant = account, tenant
         row.save()
+        context: dict[str, Any] = dict(row.event_context())
         where = f"to {account}" if account else "to no account"
         whose = f", tenant {tenant}" if tenant else ""
-        record(
-            [event("subaccount.placed", f"Sub-account {row} belongs {where}{whose}", **row.event_context())]
-        )
+        record([event("subaccount.placed", f"Sub-account {row} belongs {where}{whose}", **context)])
         transaction.on_commit(_nudge)
 
 

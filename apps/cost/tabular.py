@@ -28,7 +28,7 @@ def read_csv(
         if missing := [name for name in columns if name not in header]:
             raise Unreadable([f"The column {name} is not there." for name in missing])
         reader.fieldnames = header
-        rows = []
+        rows = list[tuple[int, dict[str, str]]]()
         for row in reader:
             if None in row or None in row.values():
                 raise Unreadable([f"Line {reader.line_num} has another number of values than the header."])

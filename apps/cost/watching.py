@@ -177,7 +177,7 @@ def _tell(
                 "budget.turned",
                 title,
                 tone="good" if state == BudgetState.WITHIN else "warn",
-                **budget.event_context(),
+                **_place(budget),
             )
         ]
     )
@@ -191,3 +191,7 @@ def _tell(
             )
         ],
     )  # fmt: skip
+
+
+def _place(budget: Budget) -> dict[str, Any]:
+    return dict(budget.event_context())

@@ -68,7 +68,7 @@ def cost_pages() -> Iterator[Figure]:
         months[-12:],
         "EUR",
         Tried(prices=dict.fromkeys(Plan.objects.values_list("pk", flat=True), Decimal(90))),
-    )  # type: ignore[arg-type]
+    )
     yield Figure(
         f"price lab, 12 months of {len(made.trials):,} tenants", time.perf_counter() - began, "s", at_most=2
     )

@@ -1,5 +1,6 @@
 """The price book beside plans: metered prices by tier, discounts, commitments; and revenue as invoices tell it."""
 
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
@@ -31,7 +32,8 @@ class Dated(BaseModel):
 
     def clean(self) -> None:
         """Raises ValidationError where it ends before it starts."""
-        if self.ends_on and self.starts_on and self.ends_on < self.starts_on:
+        starts: date | None = self.starts_on  # nothing where the form was not filled in
+        if self.ends_on and starts and self.ends_on < starts:
             raise ValidationError({"ends_on": "It would end before it starts."})
 
 

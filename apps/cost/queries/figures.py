@@ -13,7 +13,6 @@ from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
 
 from ..models import DailyCost, DayCost, MonthlyCost, Statement
-from ..models.facts import Cost
 
 MEASURES = {"billed": "Billed", "effective": "Effective", "listed": "At list price"}
 #: By the name in the address: the word, and the columns that name and label a value.
@@ -47,7 +46,7 @@ def costs(user: Any, *names: str, **where: Any) -> Rows:
     ).order_by()
 
 
-def _facts(user: Any, names: Collection[str], where: Collection[str]) -> type[Cost]:
+def _facts(user: Any, names: Collection[str], where: Collection[str]) -> Any:
     of_tenant = "tenant" in names or any(one.startswith("tenant") for one in where)
     if not of_tenant and not scopes_of(user, Permission.SEE_COST).tenants:
         return DayCost

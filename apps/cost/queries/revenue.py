@@ -158,12 +158,12 @@ def book(user: Any, months: Sequence[date], currency: str) -> Book:
     ):
         discounts[tenant].append(tuple(rest))
     commitments: dict[int, list[Any]] = defaultdict(list)
-    for tenant, *rest in (
+    for tenant, *agreed in (
         visible(user, Commitment, Permission.SEE_COST)
         .order_by("starts_on")
         .values_list("tenant_id", "starts_on", "ends_on", "currency", "monthly_minimum")
     ):
-        commitments[tenant].append(tuple(rest))
+        commitments[tenant].append(tuple(agreed))
     columns = ("tenant_id", "plan__name", "plan_id", "monthly_price", "currency", "starts_on", "ends_on")
     return Book(
         currency, months, rates_by_month(currency, months), list(subscriptions.values_list(*columns)), usage, prices, discounts,

@@ -38,7 +38,8 @@ def _usage(request: HttpRequest, form: BringForm, *, status: int = 200) -> HttpR
     known = list(rows.order_by("-month").values_list("month", flat=True).distinct())
     wanted = context["asked"].get("month")
     month = wanted if wanted in known else (known[0] if known else None)
-    found = rows.filter(month=month).select_related("tenant").order_by("driver", "-amount", "pk")
+    found = rows.filter(month=month) if month else rows.none()
+    found = found.select_related("tenant").order_by("driver", "-amount", "pk")
     return render(
         request,
         "cost/usage.html",
@@ -78,7 +79,7 @@ def _compared(user: Any, context: dict[str, Any]) -> list[dict[str, Any]]:
     both = margins.margins(user, context["span"], context["currency"], tried=(None, "invoiced"))
     expected, charged = ({row.tenant_id: row for row in one.rows} for one in both)
     context["found"] = both[0]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"row": row, "expected": row.revenue, "charged": charged[pk].revenue if pk in charged else ZERO, }
         for pk, row in expected.items()
     ]  # fmt: skip

@@ -123,7 +123,7 @@ def add_entry(request: HttpRequest, book: str) -> HttpResponse:
     if form.is_valid():
         try:
             if isinstance(form, PlaceForm):
-                booking.place_sub_account(**form.cleaned_data, actor=request.user)
+                booking.place_sub_account(**form.cleaned_data, actor=request.user)  # type: ignore[arg-type]
             else:
                 booking.add_entry(form.instance, actor=request.user)  # type: ignore[arg-type]
         except ValidationError as error:

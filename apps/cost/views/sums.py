@@ -126,7 +126,7 @@ def focus(request: HttpRequest) -> HttpResponse:
     may_export(request, "cost:focus", f"FOCUS {form}")
     with focus_out.allocated(request.user, month, form) as path:
         # The open file outlives its name; the response closes it.
-        return FileResponse(path.open("rb"), as_attachment=True, filename=f"allocated-{month:%Y-%m}.{form}")
+        return FileResponse(path.open("rb"), as_attachment=True, filename=f"allocated-{month:%Y-%m}.{form}")  # type: ignore[return-value]
 
 
 @needs("see_cost")
