@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import forgetting, importing, rulebook, usage
+from . import forgetting, importing, invoices, rulebook, usage, watching
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
@@ -33,3 +33,15 @@ def count_usage() -> None:
 def forget_old_facts() -> None:
     """Drop daily facts that nobody compares any more."""
     forgetting.forget_old_facts()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="bills")
+def place_revenue() -> None:
+    """Give revenue to tenants whose external id has come since."""
+    invoices.place_revenue()
+
+
+@dramatiq.actor(max_retries=0, time_limit=1_800_000, max_age=600_000, queue_name="bills")
+def look_after_costs() -> None:
+    """Look for days out of the ordinary, and at budgets."""
+    watching.look()

@@ -5,18 +5,25 @@ from django.contrib import admin
 from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
 from .models import (
+    Anomaly,
     Bill,
+    Budget,
+    Commitment,
     DailyCost,
     DayCost,
+    Discount,
     MonthlyCost,
+    MonthlyUsage,
+    Price,
     Rate,
+    Revenue,
     Rule,
     RuleSet,
     Run,
     Statement,
     SubAccount,
     Usage,
-)
+)  # fmt: skip
 
 
 class CompanyWide:
@@ -102,3 +109,51 @@ class UsageAdmin(CompanyWide, FixAdmin):
 class RateAdmin(CompanyWide, FixAdmin):
     list_display = ("day", "currency", "into", "rate")
     list_filter = ("currency", "into")
+
+
+@admin.register(MonthlyUsage)
+class MonthlyUsageAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("month", "driver", "tenant", "amount")
+    list_filter = ("driver",)
+    list_select_related = ("tenant",)
+
+
+@admin.register(Price)
+class PriceAdmin(CompanyWide, FixAdmin):
+    list_display = ("plan", "meter", "currency", "starts_on", "ends_on")
+    list_filter = ("meter",)
+    list_select_related = ("plan",)
+
+
+@admin.register(Discount)
+class DiscountAdmin(CompanyWide, FixAdmin):
+    list_display = ("tenant", "percent", "starts_on", "ends_on")
+    list_select_related = ("tenant",)
+    autocomplete_fields = ("tenant",)
+
+
+@admin.register(Commitment)
+class CommitmentAdmin(CompanyWide, FixAdmin):
+    list_display = ("tenant", "monthly_minimum", "currency", "starts_on", "ends_on")
+    list_select_related = ("tenant",)
+    autocomplete_fields = ("tenant",)
+
+
+@admin.register(Revenue)
+class RevenueAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("month", "source", "customer", "tenant", "currency", "amount")
+    list_filter = ("source",)
+    list_select_related = ("tenant",)
+    search_fields = ("line", "customer")
+
+
+@admin.register(Budget)
+class BudgetAdmin(CompanyWide, FixAdmin):
+    list_display = ("name", "amount", "currency", "state")
+    autocomplete_fields = ("account", "tenant")
+
+
+@admin.register(Anomaly)
+class AnomalyAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("day", "tenant", "service", "amount", "expected", "score")
+    list_select_related = ("tenant",)

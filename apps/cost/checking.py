@@ -122,7 +122,7 @@ def _column_checks(source: Source) -> Iterator[Check]:
     """Emptiness, type, precision, length of one column."""
     column, told = source.column, source.found or ""
     raw, value = f"raw_{column.name}", column.name
-    if column.filled:
+    if column.filled and not source.may_lack:
         yield Check("value.missing", f"{told} is empty.", f"{raw} IS NULL", raw, told)
     if column.type == Type.MONEY and (source.is_text or source.is_float):
         text = f"CAST({raw} AS VARCHAR)"

@@ -59,3 +59,23 @@ class Driver(models.TextChoices):
     CPU = "cpu", "CPU seconds"
     STORAGE = "storage", "Storage (GB)"
     SEATS = "seats", "Seats"
+    TRAFFIC = "traffic", "Traffic (GB)"
+
+
+#: What is held rather than used up: a month's quantity is the mean of its days, of the others their sum.
+HELD = frozenset({Driver.STORAGE, Driver.SEATS})
+
+
+class RevenueSource(models.TextChoices):
+    """Where imported revenue came from; the system whose ids name the customers is the same word."""
+
+    CSV = "csv", "CSV by tenant key"
+    STRIPE = "stripe", "Stripe"
+
+
+class BudgetState(models.TextChoices):
+    """`within → likely → over`, and back at the next month or by another budget."""
+
+    WITHIN = "within", "Within"
+    LIKELY = "likely", "Likely over by month end"
+    OVER = "over", "Over"

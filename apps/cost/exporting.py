@@ -40,15 +40,20 @@ def asked_for(request: HttpRequest) -> str:
 
 def export(request: HttpRequest, page: str, sheet: Sheet) -> HttpResponse:
     """The sheet in the form that was asked for. Raises PermissionDenied for who may not export."""
-    if not holds(request.user, Permission.EXPORT):
-        raise PermissionDenied("You need the permission “Export lists”; ask whoever manages access.")
     form = asked_for(request)
-    record_export(request, page, DailyCost, form.upper())
+    may_export(request, page, form.upper())
     data, content_type = _as_csv(sheet) if form == "csv" else _as_xlsx(sheet)
     name = f"{page.replace(':', '-')}-{timezone.now():%Y%m%d-%H%M}.{form}"
     return HttpResponse(
         data, content_type=content_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
+
+
+def may_export(request: HttpRequest, page: str, form: str) -> None:
+    """Tell the trail of an export. Raises PermissionDenied for who may not export."""
+    if not holds(request.user, Permission.EXPORT):
+        raise PermissionDenied("You need the permission “Export lists”; ask whoever manages access.")
+    record_export(request, page, DailyCost, form)
 
 
 def _as_csv(sheet: Sheet) -> tuple[bytes, str]:

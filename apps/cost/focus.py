@@ -30,12 +30,28 @@ class Column:
     type: Type = Type.TEXT
     required: bool = False
     filled: bool = False
+    #: Names under which a value may lack; then the billed cost stands for it.
+    may_lack: tuple[str, ...] = ()
 
 
 COLUMNS: tuple[Column, ...] = (
     Column("billed", ("BilledCost", "line_item_unblended_cost"), Type.MONEY, True, True),
-    Column("effective", ("EffectiveCost", "line_item_net_unblended_cost"), Type.MONEY, True, True),
-    Column("listed", ("ListCost", "pricing_public_on_demand_cost"), Type.MONEY, True, True),
+    Column(
+        "effective",
+        ("EffectiveCost", "line_item_net_unblended_cost", "line_item_unblended_cost"),
+        Type.MONEY,
+        True,
+        True,
+        may_lack=("line_item_net_unblended_cost",),
+    ),
+    Column(
+        "listed",
+        ("ListCost", "pricing_public_on_demand_cost"),
+        Type.MONEY,
+        True,
+        True,
+        may_lack=("pricing_public_on_demand_cost",),
+    ),
     Column(
         "provider",
         ("ProviderName", "ServiceProviderName", "InvoiceIssuerName", "bill_invoicing_entity"),
@@ -108,6 +124,11 @@ class Source:
         )
 
     @property
+    def may_lack(self) -> bool:
+        """Whether lines may leave it empty, and the billed cost then stands for it (CUR tells no list price of a tax)."""
+        return self.found in self.column.may_lack
+
+    @property
     def is_text(self) -> bool:
         return self.type == "VARCHAR"
 
@@ -165,6 +186,9 @@ def select(path: str, number: int, found: list[Source], *, extra: str = "") -> s
     values = {source.column.name: source.value for source in found}
     values["sub_account"] = f"coalesce({values['sub_account']}, {values['billing_account']})"
     values["category"] = _category(values["category"])
+    for source in found:
+        if source.may_lack:
+            values[source.column.name] = f"coalesce({source.value}, {values['billed']})"
     made = ", ".join(f"{value} AS {column}" for column, value in values.items())
     return (
         f"SELECT {number} AS file, file_row_number + 2 AS line, CAST({values['started']} AS DATE) AS day, {made}{extra} "

@@ -9,8 +9,10 @@ from django import forms
 
 from apps.tenants.models import Plan, Tenant
 
-from .models import Rule
+from . import pricing
+from .models import Price, Rule
 from .queries.figures import DIMENSIONS, MEASURES
+from .queries.revenue import Tried
 
 
 class ManyFiles(forms.ClearableFileInput):
@@ -35,6 +37,12 @@ class UploadForm(forms.Form):
         label="Files",
         help_text="FOCUS 1.0 or later, as .csv, .csv.gz or .parquet. Several parts of one export go together.",
     )
+
+
+class BringForm(forms.Form):
+    """A table of usage or of revenue."""
+
+    table = forms.FileField(label="Table", max_length=200)
 
 
 class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -100,6 +108,8 @@ class Question(forms.Form):
     sub_account = forms.RegexField(r"^\d{1,18}$", required=False)
     service = forms.CharField(max_length=120, required=False)
     day = forms.DateField(required=False)
+    span = forms.ChoiceField(choices=[("1", "1"), ("3", "3"), ("6", "6"), ("12", "12")], required=False)
+    revenue = forms.ChoiceField(choices=[("invoiced", "invoiced")], required=False)
 
     def asked(self) -> dict[str, Any]:
         """The values that are there and good."""
@@ -120,6 +130,17 @@ def where_of(asked: dict[str, Any]) -> dict[str, Any]:
     return where
 
 
+class TiersField(forms.CharField):
+    """Tiers as `1000: 0, more: 0.002`."""
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        try:
+            return pricing.parse_tiers(text) if text else []
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
 class LabForm(forms.Form):
     """Other monthly prices, by plan, and a discount on all of them."""
 
@@ -132,26 +153,36 @@ class LabForm(forms.Form):
         decimal_places=2,
     )
 
-    def __init__(self, data: Any, plans: list[Plan]) -> None:
+    def __init__(self, data: Any, plans: list[Plan], metered: list[Price]) -> None:
         super().__init__(data or None)
-        self.plans = plans
+        self.plans, self.metered = plans, metered
         for plan in plans:
             self.fields[f"price_{plan.pk}"] = forms.DecimalField(
                 label=f"{plan.name}, {plan.currency} a month", required=False, min_value=0, max_digits=14, decimal_places=2,
                 widget=forms.NumberInput(attrs={"placeholder": f"{plan.monthly_price}"}),
             )  # fmt: skip
+        for price in metered:
+            self.fields[f"tier_{price.pk}"] = TiersField(
+                label=f"{price.plan.name}, {price.get_meter_display().lower()}", required=False,
+                widget=forms.TextInput(attrs={"placeholder": pricing.in_words(price.tiers)}),
+            )  # fmt: skip
 
-    def prices(self) -> dict[int, Decimal]:
-        """The prices to try, by plan; none where nothing was asked or a value is bad."""
+    def tried(self) -> Tried:
+        """The prices to try; those that count where nothing was asked or a value is bad."""
         if not self.is_bound or not self.is_valid():
-            return {}
+            return Tried()
         factor = 1 - (self.cleaned_data["discount"] or Decimal(0)) / 100
-        tried = {}
+        prices = {}
         for plan in self.plans:
             price = self.cleaned_data[f"price_{plan.pk}"]
             if price is not None or factor != 1:
-                tried[plan.pk] = (plan.monthly_price if price is None else price) * factor
-        return tried
+                prices[plan.pk] = (plan.monthly_price if price is None else price) * factor
+        tiers = {
+            (one.plan_id, one.meter): pricing.tiers_of(made)
+            for one in self.metered
+            if (made := self.cleaned_data[f"tier_{one.pk}"])
+        }
+        return Tried(prices, tiers, factor)
 
 
 def default_month(known: list[date], asked: dict[str, Any]) -> date | None:

@@ -95,7 +95,7 @@ def _of_file(
 def _summand(source: Source) -> str:
     """What is added up: a decimal as the file has it, which costs a third of one made wide first."""
     is_narrow = source.type.startswith("DECIMAL") and int(source.type.rstrip(")").split(",")[1]) <= 18
-    return f"raw_{source.column.name}" if is_narrow else source.column.name
+    return f"raw_{source.column.name}" if is_narrow and not source.may_lack else source.column.name
 
 
 def _repeats(duck: duckdb.DuckDBPyConnection) -> bool:

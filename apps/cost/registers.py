@@ -20,8 +20,11 @@ def register() -> None:
     ticks.register("read open bills", every=15.0, send=_send("read_open_bills"))
     ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
     ticks.register("count usage", every=3600.0, send=_send("count_usage"))
+    ticks.register("look after costs", every=3600.0, send=_send("look_after_costs"))
+    ticks.register("place revenue", every=3600.0, send=_send("place_revenue"))
     ticks.register("forget old costs", every=86_400.0, send=_send("forget_old_facts"))
     benches.register("books", _books)
+    benches.register("cost_pages", _pages)
 
 
 def _books() -> "benches.Bench":
@@ -29,6 +32,13 @@ def _books() -> "benches.Bench":
     from .benches.books import books
 
     return books
+
+
+def _pages() -> "benches.Bench":
+    # Late, as above.
+    from .benches.pages import cost_pages
+
+    return cost_pages
 
 
 def _send(name: str) -> "ticks.Send":

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Max, Sum
+from django.db.models import Exists, Max, OuterRef, Sum
 from django.utils import timezone
 
 from apps.access.models import User
@@ -21,7 +21,7 @@ from . import allocating, grouping
 from .choices import SetState
 from .duck import connected
 from .importing import MONEY_LOCK
-from .models import Bill, Rule, RuleSet, Run, Statement
+from .models import Bill, DayCost, Rule, RuleSet, Run, Statement
 
 
 class NotActivated(Exception):
@@ -195,9 +195,11 @@ def _nudge() -> None:
 
 
 def stale() -> list[int]:
-    """Current statements that count by another version than the active one, newest period first."""
+    """Current statements that count by another version than the active one, or whose sub-accounts were placed since."""
     rows = Statement.objects.filter(is_current=True, bill__state="imported")
-    rows = rows.exclude(runs__in=Run.objects.filter(is_current=True, ruleset__state=SetState.ACTIVE))
+    moved = DayCost.objects.filter(run=OuterRef("pk"), sub_account__updated_at__gt=OuterRef("created_at"))
+    fresh = Run.objects.filter(is_current=True, ruleset__state=SetState.ACTIVE).exclude(Exists(moved))
+    rows = rows.exclude(runs__in=fresh)
     return list(rows.order_by("-period_start", "pk").values_list("pk", flat=True))
 
 

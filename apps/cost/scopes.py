@@ -5,7 +5,20 @@ from django.db.models import Q
 from apps.access import scoping
 from apps.access.scoping import Scopes
 
-from .models import DailyCost, DayCost, MonthlyCost, SubAccount, Usage
+from .models import (
+    Anomaly,
+    Budget,
+    Commitment,
+    DailyCost,
+    DayCost,
+    Discount,
+    MonthlyCost,
+    MonthlyUsage,
+    Price,
+    Revenue,
+    SubAccount,
+    Usage,
+)  # fmt: skip
 
 
 def costs_within(scopes: Scopes) -> Q:
@@ -19,4 +32,9 @@ def register() -> None:
     scoping.register(MonthlyCost, costs_within)
     scoping.register(DayCost, lambda scopes: Q(account_id__in=scopes.accounts))
     scoping.register(SubAccount, costs_within)
-    scoping.register(Usage, lambda scopes: Q(tenant_id__in=scopes.tenants))
+    scoping.register(Anomaly, costs_within)
+    scoping.register(Budget, costs_within)
+    # Prices stand beside plans: who may see anything may see them.
+    scoping.register(Price, lambda scopes: Q())
+    for of_tenant in (Usage, MonthlyUsage, Discount, Commitment, Revenue):
+        scoping.register(of_tenant, lambda scopes: Q(tenant_id__in=scopes.tenants))

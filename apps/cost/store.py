@@ -10,11 +10,12 @@ from typing import IO, Any
 
 import duckdb
 
+from . import opencost
 from .duck import bills_dir, literal
 from .focus import describe
 
 BLOCK = 1 << 20
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".json")
 
 
 class Unusable(Exception):
@@ -38,7 +39,7 @@ def suffix_of(name: str) -> str:
     """Raises Unusable for a file that is neither CSV nor Parquet by its name."""
     found = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
     if found is None:
-        raise Unusable(f"{name} is neither .csv, .csv.gz nor .parquet.")
+        raise Unusable(f"{name} is neither .csv, .csv.gz, .parquet nor OpenCost's .json.")
     return found
 
 
@@ -117,7 +118,8 @@ def as_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Path,
     target = path.with_name(path.name.split(".")[0] + ".lines")
     if not target.exists():
         part = target.with_suffix(".part")
-        read = f"read_csv({literal(path)}, all_varchar = true, header = true, nullstr = ['NULL', ''], sample_size = 1000)"
+        source = _lines_of_json(path) if path.name.endswith(".json") else path
+        read = f"read_csv({literal(source)}, all_varchar = true, header = true, nullstr = ['NULL', ''], sample_size = 1000)"
         try:
             connection.execute(
                 f"COPY (SELECT * FROM {read}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)"
@@ -127,6 +129,17 @@ def as_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Path,
             raise Unusable(_first_words(error)) from error
         part.rename(target)
     return target, _described(connection, target)
+
+
+def _lines_of_json(path: Path) -> Path:
+    """OpenCost's answer as a CSV of FOCUS lines beside it. Raises Unusable."""
+    made = path.with_suffix(".opencost")
+    try:
+        opencost.write_lines(path, made)
+    except opencost.NoAllocation as error:
+        made.unlink(missing_ok=True)
+        raise Unusable(str(error)) from error
+    return made
 
 
 def _described(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:

@@ -2,18 +2,26 @@
 
 from django.urls import path
 
-from .views import books, earning, sums
+from .views import books, bringing, earning, ledgers, sums, watches
 
 app_name = "cost"
 urlpatterns = [
     path("", sums.overview, name="overview"),
     path("breakdown/", sums.breakdown, name="breakdown"),
+    path("focus/", sums.focus, name="focus"),
     path("lines/", sums.bill_lines, name="lines"),
     path("tenants/<int:pk>/", sums.tenant, name="tenant"),
     path("unallocated/", sums.unallocated, name="unallocated"),
     path("heavy/", earning.heavy, name="heavy"),
     path("margins/", earning.margin_list, name="margins"),
     path("lab/", earning.lab, name="lab"),
+    path("anomalies/", watches.anomalies, name="anomalies"),
+    path("usage/", bringing.usage, name="usage"),
+    path("revenue/", bringing.revenue, name="revenue"),
+    path("bring/<slug:kind>/", bringing.bring, name="bring"),
+    path("books/<slug:book>/", ledgers.ledger, name="ledger"),
+    path("books/<slug:book>/add/", ledgers.add_entry, name="add_entry"),
+    path("books/<slug:book>/<int:pk>/remove/", ledgers.remove_entry, name="remove_entry"),
     path("rules/", books.rules, name="rules"),
     path("rules/add/", books.add_rule, name="add_rule"),
     path("rules/activate/", books.activate, name="activate"),

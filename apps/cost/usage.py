@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
+from django.db import transaction
 from django.utils import timezone
 
 from apps.fleet.models import Measurement, Placement
 
+from . import metering
 from .choices import Driver
 from .models import Usage
 
@@ -35,10 +37,12 @@ def _count(day: date) -> int:
             for driver, amount in ((Driver.REQUESTS, requests), (Driver.CPU, cpu)):
                 part = Decimal(str(amount)) / len(tenants[instance])
                 amounts[tenant, driver] += part.quantize(PLACES)
-    Usage.objects.bulk_create(
-        [Usage(day=day, driver=driver, tenant_id=tenant, amount=amount) for (tenant, driver), amount in amounts.items() if amount],
-        update_conflicts=True, unique_fields=["day", "driver", "tenant"], update_fields=["amount"],
-    )  # fmt: skip
+    with transaction.atomic():
+        Usage.objects.bulk_create(
+            [Usage(day=day, driver=driver, tenant_id=tenant, amount=amount) for (tenant, driver), amount in amounts.items() if amount],
+            update_conflicts=True, unique_fields=["day", "driver", "tenant"], update_fields=["amount"],
+        )  # fmt: skip
+        metering.add_up({day.replace(day=1)})
     return len(amounts)
 
 

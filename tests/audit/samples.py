@@ -47,7 +47,19 @@ from apps.alerts.models import (
 )
 from apps.audit.models import AuditStream
 from apps.core.models import SavedView
-from apps.cost.models import Bill, Rate, Rule, RuleSet, Run, Statement, SubAccount
+from apps.cost.models import (
+    Bill,
+    Budget,
+    Commitment,
+    Discount,
+    Price,
+    Rate,
+    Rule,
+    RuleSet,
+    Run,
+    Statement,
+    SubAccount,
+)
 from apps.fleet.models import Cell, Diagnostics, Instance, Placement, RenewalPolicy
 from apps.operations.models import ApprovalRule, Operation, Schedule
 from apps.releases.models import (
@@ -309,6 +321,27 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     RuleSet: (lambda: RuleSet(version=next(numbers), state="retired"), {"note": "why"}),
     Rule: (lambda: Rule(ruleset=_ruleset(), position=1, kind="tag", tag="t"), {"tag": "u"}),
     Run: (_run, {"is_current": False}),
+    Price: (
+        lambda: Price(
+            plan=factories.make_plan(_n("plan")),
+            meter="requests",
+            currency="EUR",
+            starts_on=date(2026, 1, 1),
+            tiers=[{"up_to": None, "price": "0.1"}],
+        ),
+        {"ends_on": date(2026, 2, 1)},
+    ),
+    Discount: (
+        lambda: Discount(tenant=factories.make_tenant(), percent=5, starts_on=date(2026, 1, 1)),
+        {"percent": 6},
+    ),
+    Commitment: (
+        lambda: Commitment(
+            tenant=factories.make_tenant(), currency="EUR", monthly_minimum=5, starts_on=date(2026, 1, 1)
+        ),
+        {"monthly_minimum": 6},
+    ),
+    Budget: (lambda: Budget(name=_n("budget"), currency="EUR", amount=5), {"amount": 6}),
     Rate: (
         lambda: Rate(
             currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1

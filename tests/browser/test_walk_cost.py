@@ -86,7 +86,7 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     for name in ("", "breakdown/", "lines/"):
         page.goto(f"{portal.address}/cost/{name}?month=2024-09")
         expect(page.locator(f'[title="{SEPTEMBER} USD"]').first).to_be_visible()
-        shot(page, f"4-{name.strip('/') or 'overview'}")
+        shot(page, f"4-{name.strip('/').replace('/', '-') or 'overview'}")
 
     # Two tenants lose money.
     page.goto(f"{portal.address}/cost/margins/?month=2024-09")
@@ -114,6 +114,18 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert sum(Decimal(row["Billed"]) for row in rows) == Decimal(SEPTEMBER)
 
+    # The books beside the bills.
+    page.goto(f"{portal.address}/cost/books/rates/")
+    page.get_by_label("Currency").fill("CHF")
+    page.get_by_label("Into").fill("EUR")
+    page.get_by_label("Rate").fill("1.05")
+    page.get_by_label("Day").fill("2024-09-01")
+    page.get_by_role("button", name="Add the rate").click()
+    expect(page.get_by_role("cell", name="CHF")).to_be_visible()
+    for name in ("books/rates/", "books/sub-accounts/", "books/prices/", "revenue/", "anomalies/", "heavy/"):
+        page.goto(f"{portal.address}/cost/{name}")
+        shot(page, f"9-{name.strip('/').replace('/', '-')}")
+
     # On a phone, in the dark: nothing is wider than the screen.
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark")
@@ -127,7 +139,12 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
         "unallocated/",
         "rules/",
         "bills/",
+        "usage/",
+        "revenue/",
+        "anomalies/",
+        "books/prices/",
+        "books/sub-accounts/",
     ):
         page.goto(f"{portal.address}/cost/{name}?month=2024-09")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-        shot(page, f"8-phone-{name.strip('/') or 'overview'}")
+        shot(page, f"8-phone-{name.strip('/').replace('/', '-') or 'overview'}")

@@ -22,11 +22,13 @@ from apps.access.models import User
 from apps.audit.models import AuditEntry
 from apps.cost import rulebook
 from apps.cost.models import Bill, Rate, Rule, RuleSet, SubAccount
+from apps.cost.views import ledgers
 from tests import factories
 from tests.cost.bills import (
     SAMPLE,
     add_rules,
     as_csv,
+    current,
     deliver,
     deliver_sample,
     lines,
@@ -35,7 +37,19 @@ from tests.cost.bills import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PAGES = ("overview", "breakdown", "lines", "heavy", "margins", "lab", "unallocated", "rules", "bills")
+PAGES = (
+    "overview",
+    "breakdown",
+    "lines",
+    "heavy",
+    "margins",
+    "lab",
+    "unallocated",
+    "rules",
+    "bills",
+    "usage",
+    "revenue",
+)
 
 
 def signed_in(user: User) -> Client:
@@ -178,7 +192,9 @@ class TestScopes:
         factories.grant(user, "finance", kind, obj)
         return signed_in(user)
 
-    @pytest.mark.parametrize("name", ["overview", "breakdown", "lines", "heavy", "margins", "lab"])
+    @pytest.mark.parametrize(
+        "name", ["overview", "breakdown", "lines", "heavy", "margins", "lab", "revenue", "usage"]
+    )
     def test_an_account_shows_no_number_that_includes_another(self, world: dict[str, Any], name: str) -> None:
         """The account `here` holds acme's 30 and the pool of 4.000000000001, which is all its own."""
         html = page(self.holder("account", world["here"]), name)
@@ -196,7 +212,9 @@ class TestScopes:
         assert set(exact_amounts(html)) <= own
         assert "Mystery" not in html and "500" not in re.sub(r'href="[^"]*"', "", html)
 
-    @pytest.mark.parametrize("name", ["overview", "breakdown", "lines", "heavy", "margins", "lab"])
+    @pytest.mark.parametrize(
+        "name", ["overview", "breakdown", "lines", "heavy", "margins", "lab", "revenue", "usage"]
+    )
     def test_a_tenant_shows_its_own_only(self, world: dict[str, Any], name: str) -> None:
         html = page(self.holder("tenant", world["acme"]), name)
         assert "Globex" not in html and "Mystery" not in html
@@ -234,6 +252,66 @@ class TestScopes:
         client = self.holder("account", world["here"])
         response = client.post(reverse("cost:add_rule"), {"kind": "overhead"})
         assert response.status_code == 403 and not RuleSet.objects.filter(state="draft").exists()
+
+
+class TestBooksOfEntries:
+    @pytest.mark.parametrize(
+        ("book", "good", "bad"),
+        [
+            ("rates", {"currency": "CHF", "into": "EUR", "rate": "1.05", "day": "2026-09-01"}, {"currency": "CHF", "into": "CHF", "rate": "1", "day": "2026-09-01"}),
+            ("discounts", {"tenant": "acme", "percent": "10", "starts_on": "2026-09-01"}, {"tenant": "acme", "percent": "101", "starts_on": "2026-09-01"}),
+            ("commitments", {"tenant": "acme", "monthly_minimum": "10", "currency": "EUR", "starts_on": "2026-09-01"}, {"tenant": "ghost"}),
+            ("budgets", {"name": "All", "amount": "10", "currency": "USD"}, {"name": "All", "amount": "-1", "currency": "USD"}),
+            ("prices", {"meter": "cpu", "tiers": "more: 0.1", "currency": "EUR", "starts_on": "2026-09-01"}, {"meter": "cpu", "tiers": "5: 1", "currency": "EUR", "starts_on": "2026-09-01"}),
+        ],
+    )  # fmt: skip
+    def test_an_entry_is_added_once_and_removed(
+        self, finance: Client, world: dict[str, Any], book: str, good: dict[str, str], bad: dict[str, str]
+    ) -> None:
+        plan = {"plan": str(world["acme"].subscriptions.get().plan_id)}
+        model = ledgers.BOOKS[book].rows().model
+        before = model.objects.count()
+        url = reverse("cost:add_entry", args=[book])
+        assert finance.post(url, good | plan).status_code == 302
+        assert finance.post(url, bad | plan).status_code == 422
+        if book in ("rates", "budgets", "prices"):
+            assert finance.post(url, good | plan).status_code == 422, "a doubled click adds nothing"
+        assert model.objects.count() == before + 1
+        assert finance.get(reverse("cost:ledger", args=[book])).status_code == 200
+        newest = model.objects.latest("created_at")
+        assert AuditEntry.objects.filter(object_pk=str(newest.pk)).exists()
+        remove = reverse("cost:remove_entry", args=[book, newest.pk])
+        assert [finance.post(remove).status_code for _ in range(2)] == [302, 404]
+        assert model.objects.count() == before
+
+    def test_a_placed_sub_account_is_counted_where_it_belongs(
+        self, finance: Client, world: dict[str, Any]
+    ) -> None:
+        sub = SubAccount.objects.get(external_id="sub-2")
+        assert not rulebook.stale()
+        data = {"sub": str(sub.pk), "account": str(world["here"].pk), "tenant": ""}
+        assert finance.post(reverse("cost:add_entry", args=["sub-accounts"]), data).status_code == 302
+        assert rulebook.stale()
+        rulebook.allocate_stale()
+        assert not rulebook.stale()
+        assert set(current().filter(sub_account=sub).values_list("account", flat=True)) == {world["here"].pk}
+        assert statement_total() == sum(current().values_list("billed", flat=True))
+
+    def test_an_unknown_book_is_not_there(self, finance: Client) -> None:
+        assert finance.get(reverse("cost:ledger", args=["fairy-tales"])).status_code == 404
+
+    def test_a_table_with_a_bad_line_is_told(self, finance: Client, world: dict[str, Any]) -> None:
+        file = SimpleUploadedFile("u.csv", b"day,tenant,meter,amount\n2026-09-01,ghost,cpu,1\n")
+        response = finance.post(reverse("cost:bring", args=["usage"]), {"table": file})
+        assert response.status_code == 422 and "Line 2: there is no tenant" in response.content.decode()
+
+    def test_margins_by_invoices(self, finance: Client, world: dict[str, Any]) -> None:
+        file = SimpleUploadedFile(
+            "r.csv", b"id,tenant,start,end,currency,amount\n1,acme,2026-09-01,2026-10-01,EUR,77.5\n"
+        )
+        assert finance.post(reverse("cost:bring", args=["csv"]), {"table": file}).status_code == 302
+        assert Decimal("77.5") in exact_amounts(page(finance, "margins", revenue="invoiced"))
+        assert Decimal("-22.5") in exact_amounts(page(finance, "revenue"))
 
 
 class TestExports:

@@ -32,6 +32,8 @@ RAW_SQL = {
     "fleet/probing.py": "the prober's advisory lock",
     "fleet/providers/simulated.py": "the simulated world, which is exempt",
     "fleet/search.py": "reads only",
+    "cost/allocating.py": "tables of bill lines in DuckDB",
+    "cost/focus_out.py": "COPY of facts, out",
     "cost/loading.py": "COPY of facts, which are exempt; the run that made them is recorded",
     "cost/queries/lines.py": "reads bill lines in DuckDB",
     "cost/importing.py": "the books' advisory lock",

@@ -208,6 +208,14 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("cost:upload", "POST"): "302 403 403 403 403 403 422",
     ("cost:bill", "GET"): "302 403 403 403 403 403 200",
     ("cost:retry", "POST"): "302 403 403 403 403 403 302",
+    ("cost:focus", "GET"): "302 403 403 403 403 403 404",
+    ("cost:anomalies", "GET"): "302 403 403 403 403 403 200",
+    ("cost:usage", "GET"): "302 403 403 403 403 403 200",
+    ("cost:revenue", "GET"): "302 403 403 403 403 403 200",
+    ("cost:bring", "POST"): "302 403 403 403 403 403 422",
+    ("cost:ledger", "GET"): "302 403 403 403 403 403 200",
+    ("cost:add_entry", "POST"): "302 403 403 403 403 403 422",
+    ("cost:remove_entry", "POST"): "302 403 403 403 403 403 302",
     ("access:people", "GET"): "302 403 403 403 403 403 200",
     ("access:person", "GET"): "302 403 403 403 403 403 200",
     ("access:give", "POST"): "302 403 403 403 403 403 422",
@@ -300,6 +308,7 @@ LISTS = (
     "cost:margins",
     "cost:lab",
     "cost:bills",
+    "cost:anomalies",
     "access:people",
     "access:requests",
     "audit:list",
@@ -550,6 +559,16 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "cost:activate": ({"note": "by tag"}, admins),
         "cost:upload": ({"delivery": SimpleUploadedFile("bill.csv", b"a,b\n1,2\n")}, admins),
         "cost:retry": ({}, admins),
+        "cost:bring": (
+            {
+                "table": SimpleUploadedFile(
+                    "u.csv", b"day,tenant,meter,amount\n2026-09-01,tenant-here,cpu,1\n"
+                )
+            },
+            admins,
+        ),
+        "cost:add_entry": ({"currency": "CHF", "into": "EUR", "rate": "1.05", "day": "2026-09-01"}, admins),
+        "cost:remove_entry": ({}, admins),
         "access:give": (grant, admins),
         "access:take": (reason, admins),
         "access:ask": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from allauth.usersessions.models import UserSession
@@ -33,7 +33,7 @@ from apps.alerts.runbooks import keeping, running
 from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
-from apps.cost.models import Bill, Rule, RuleSet
+from apps.cost.models import Bill, Rate, Rule, RuleSet
 from apps.fleet.certificates import renewing
 from apps.fleet.models import Diagnostics, RenewalPolicy
 from apps.operations.models import ApprovalRule, Schedule
@@ -109,6 +109,7 @@ class World:
                 name="bill.csv", digest="0" * 64, state="refused", received_by=self.root
             )
             ruleset = RuleSet.objects.create(version=2)
+            self.rate = Rate.objects.create(currency="USD", into="EUR", day=date(2020, 1, 1), rate=1)
             self.rule = Rule.objects.create(ruleset=ruleset, position=1, kind="tag", tag="tenant")
             self.saved_view = SavedView.objects.create(owner=self.root, page="fleet:instances", name="mine")
             self._releases(here, there)
@@ -297,6 +298,10 @@ class World:
             "audit:checkpoint": {"number": self.seal.number},
             "cost:tenant": {"pk": self.tenant.pk},
             "cost:remove_rule": {"pk": self.rule.pk},
+            "cost:bring": {"kind": "usage"},
+            "cost:ledger": {"book": "rates"},
+            "cost:add_entry": {"book": "rates"},
+            "cost:remove_entry": {"book": "rates", "pk": self.rate.pk},
             "cost": {"pk": self.bill.pk},
             "audit": {"pk": self.audit_entry.pk},
             "fleet": {"pk": self.instance.pk},
@@ -320,12 +325,14 @@ class World:
 
 
 def missing(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The same address with numbers that name nothing."""
+    """The same address with numbers, and names of the money's books, that name nothing."""
     return {
         key: uuid.uuid4()
         if isinstance(value, uuid.UUID)
         else 999_999_999
         if isinstance(value, int)
+        else "no-such-book"
+        if key in ("book", "kind") and name.startswith("cost:")
         else value
         for key, value in arguments.items()
     }

@@ -26,7 +26,7 @@ GIB = 1024**3
 def books() -> Iterator[Figure]:
     """One bill of a month as a provider delivers it in Parquet, two rules: a tag names the tenant, support is shared evenly."""
     actor = system_actor("command")
-    _tenants()
+    make_tenants()
     with acting(actor, reason="bench", via="command"):
         rulebook.discard_draft(actor=actor)
         rulebook.add_rule(actor=actor, kind="tag", tag="tenant")
@@ -56,7 +56,8 @@ def books() -> Iterator[Figure]:
     yield Figure("bill against bare DuckDB", took / bare, "times", at_most=3)
 
 
-def _tenants() -> None:
+def make_tenants() -> None:
+    """The tenants of the benches."""
     lacking = TENANTS - Tenant.objects.filter(key__startswith="bench-").count()
     if lacking > 0:
         with acting(system_actor("command"), reason="bench", via="command"):

@@ -1,10 +1,13 @@
 """Bills and what became of them: statements, runs of the allocation, facts; rules, usage, rates."""
 
 from .bills import DIGITS, Bill, Statement, SubAccount
-from .earning import Rate, Usage
+from .earning import MonthlyUsage, Rate, Usage
 from .facts import DailyCost, DayCost, MonthlyCost, Run
+from .pricing import Commitment, Discount, Price, Revenue
 from .rules import Rule, RuleSet
+from .watching import Anomaly, Budget
 
 __all__ = [
-    "DIGITS", "Bill", "DailyCost", "DayCost", "MonthlyCost", "Rate", "Rule", "RuleSet", "Run", "Statement", "SubAccount", "Usage",
+    "DIGITS", "Anomaly", "Bill", "Budget", "Commitment", "DailyCost", "DayCost", "Discount", "MonthlyCost", "MonthlyUsage",
+    "Price", "Rate", "Revenue", "Rule", "RuleSet", "Run", "Statement", "SubAccount", "Usage",
 ]  # fmt: skip

@@ -28,6 +28,26 @@ class Usage(models.Model):
         return f"{self.driver} of tenant {self.tenant_id} on {self.day}"
 
 
+class MonthlyUsage(models.Model):
+    """Usage of a tenant's month: the sum of its days, of what is held their mean. What prices are reckoned by."""
+
+    AUDIT_EXEMPT = "added up from usage by day"
+
+    id = models.BigAutoField(primary_key=True)
+    month = models.DateField()
+    driver = models.CharField(max_length=10, choices=Driver.choices)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    amount = models.DecimalField(max_digits=30, decimal_places=6)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["month", "driver", "tenant"], name="usage_once_a_month")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.driver} of tenant {self.tenant_id} in {self.month:%Y-%m}"
+
+
 class Rate(BaseModel):
     """What one unit of a currency was worth in another from a day on, until the next rate."""
 

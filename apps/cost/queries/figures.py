@@ -13,7 +13,6 @@ from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
 
 from ..models import DailyCost, DayCost, MonthlyCost, Statement
-from ..models.facts import Cost
 
 MEASURES = {"billed": "Billed", "effective": "Effective", "listed": "At list price"}
 #: By the name in the address: the word, and the columns that name and label a value.
@@ -49,11 +48,11 @@ def costs(user: Any, *names: str, **where: Any) -> Rows:
     ).order_by()
 
 
-def _facts(user: Any, names: Collection[str], where: Collection[str]) -> type[Cost]:
+def _facts(user: Any, names: Collection[str], where: Collection[str]) -> Any:
     of_tenant = "tenant" in names or any(one.startswith("tenant") for one in where)
     if not of_tenant and not scopes_of(user, Permission.SEE_COST).tenants:
         return DayCost
-    return DailyCost if "day" in names or "day" in where else MonthlyCost
+    return DailyCost if "day" in names or any(one.startswith("day") for one in where) else MonthlyCost
 
 
 def months() -> list[date]:
@@ -138,6 +137,12 @@ def daily(user: Any, month: date, currency: str, **where: Any) -> list[tuple[dat
     """What each day of a month's bills came to."""
     rows = in_month(costs(user, "day", **where), month).filter(currency=currency)
     return list(rows.values_list("day").annotate(total=Sum("billed")).order_by("day"))
+
+
+def by_day(user: Any, first: date, end: date) -> list[tuple[str, date, Decimal]]:
+    """What each day came to from `first` to before `end`, by currency."""
+    rows = costs(user, "day", day__gte=first, day__lt=end)
+    return list(rows.values_list("currency", "day").annotate(total=Sum("billed")).order_by("currency", "day"))
 
 
 def breakdown(

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from django.db.models import Q, Sum
 
@@ -13,11 +14,13 @@ from apps.access.scoping import visible
 from apps.tenants.models import Plan, Subscription, Tenant
 
 from ..choices import SHARING
-from ..models import MonthlyCost, Rate
-from .figures import in_month, month_end
+from ..models import MonthlyCost, Price
+from ..pricing import ZERO
+from .figures import month_end, sees_all
+from .revenue import Rates, Tried, book, imported
 
-CENT = Decimal("0.01")
-ZERO = Decimal(0)
+#: Instead of prices to try: what invoices say.
+Invoiced = Literal["invoiced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +44,33 @@ class Margin:
         return self.margin / self.revenue if self.revenue else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Margins:
-    """All tenants of a month whose cost the reader may see; `missing` names currencies without a rate into `currency`."""
+    """All tenants whose cost the reader may see; `missing` names currencies without a rate into `currency`. Sums are made once."""
 
     currency: str
     rows: Sequence[Margin]
     missing: Sequence[str]
 
-    @property
+    @cached_property
     def revenue(self) -> Decimal:
         return sum((row.revenue for row in self.rows), ZERO)
 
-    @property
+    @cached_property
     def cost(self) -> Decimal:
         return sum((row.cost for row in self.rows), ZERO)
 
-    @property
+    @cached_property
     def margin(self) -> Decimal:
         return self.revenue - self.cost
 
-    @property
+    @cached_property
     def share(self) -> Decimal | None:
         return self.margin / self.revenue if self.revenue else None
 
-    @property
+    @cached_property
     def losing(self) -> list[Margin]:
         return sorted((row for row in self.rows if row.margin < 0), key=lambda row: row.margin)
-
-
-def rates_into(currency: str, on: date) -> dict[str, Decimal]:
-    """What one unit of each other currency was worth: of each, the last rate dated on or before `on`."""
-    found = {currency: Decimal(1)}
-    for rate in (
-        Rate.objects.filter(day__lte=on).filter(Q(into=currency) | Q(currency=currency)).order_by("day")
-    ):
-        if rate.into == currency:
-            found[rate.currency] = rate.rate
-        else:
-            found[rate.into] = 1 / rate.rate
-    return found
 
 
 def currencies() -> list[str]:
@@ -90,69 +80,79 @@ def currencies() -> list[str]:
     ]
 
 
-def margins(user: Any, month: date, currency: str, *, prices: Mapping[int, Decimal] | None = None) -> Margins:
-    """The month of each tenant whose own cost the reader may see. Four queries.
+def months_back(month: date, count: int) -> list[date]:
+    """A month and those before it, `count` in all, oldest first."""
+    made = [month]
+    while len(made) < count:
+        made.append((made[-1] - timedelta(days=1)).replace(day=1))
+    return made[::-1]
 
-    Revenue is the price of each subscription in force, for its days in the month. Cost is billed cost. Both are
-    converted by the last rate on or before the month's last day; what has no rate is left out and named.
-    `prices` puts other monthly prices, by plan, in the place of the subscriptions' own.
+
+def margins(
+    user: Any,
+    months: Sequence[date],
+    currency: str,
+    *,
+    tried: Sequence[Tried | Invoiced | None] = (None,),
+) -> list[Margins]:
+    """What each tenant whose own cost the reader may see left in these months; for each price list tried, one answer.
+
+    Revenue is what the price book charges, with the prices tried in the place of its own; or what invoices say. Cost is billed cost. Both are converted by the last
+    rate on or before each month's last day; what has no rate is left out and named. Queries do not grow with months.
     """
-    rates = rates_into(currency, month_end(month) - timedelta(days=1))
+    charged = book(user, months, currency)
+    missing = charged.missing
     tenants = visible(user, Tenant, Permission.SEE_COST).order_by()
-    missing = set[str]()
-    cost: dict[int, Decimal] = {}
-    rows = in_month(MonthlyCost.objects.filter(run__is_current=True), month).order_by()
-    for tenant, its, amount in (
-        rows.filter(tenant__in=tenants.values("pk"))
-        .values_list("tenant_id", "currency")
-        .annotate(total=Sum("billed"))
-    ):
-        if its in rates:
-            cost[tenant] = cost.get(tenant, ZERO) + amount * rates[its]
-        else:
-            missing.add(its)
-    revenue, plans = _revenue(user, month, rates, missing, prices or {})
-    found = []
-    for pk, name in tenants.values_list("pk", "name"):
-        if pk in cost or pk in revenue:
-            plan, plan_id = plans.get(pk, ("", 0))
-            its_cost = cost.get(pk, ZERO).quantize(Decimal("1E-12"))
-            found.append(Margin(pk, name, plan, plan_id, revenue.get(pk, ZERO), its_cost))
-    return Margins(currency, sorted(found, key=lambda row: (-row.cost, row.name)), sorted(missing))
-
-
-def _revenue(
-    user: Any, month: date, rates: Mapping[str, Decimal], missing: set[str], prices: Mapping[int, Decimal]
-) -> tuple[dict[int, Decimal], dict[int, tuple[str, int]]]:
-    end = month_end(month)
-    in_force = Subscription.objects.filter(starts_on__lt=end).filter(
-        Q(ends_on__isnull=True) | Q(ends_on__gte=month)
-    )
-    revenue: dict[int, Decimal] = {}
-    plans: dict[int, tuple[str, int]] = {}
-    rows = (
-        visible(user, in_force, Permission.SEE_COST)
-        .order_by("starts_on")
-        .values_list(
-            "tenant_id", "plan__name", "plan_id", "monthly_price", "currency", "starts_on", "ends_on"
+    cost = costs_of_tenants(user, months, charged.rates, missing)
+    names = list(tenants.values_list("pk", "name"))
+    answers = []
+    for one in tried:
+        by_month = charged.earned(None if one == "invoiced" else one)  # which names the plans too
+        if one == "invoiced":
+            by_month = imported(user, months, charged.rates, missing)
+        revenue: dict[int, Decimal] = {}
+        for (tenant, _), amount in by_month.items():
+            revenue[tenant] = revenue.get(tenant, ZERO) + amount
+        rows = []
+        for pk, name in names:
+            if pk in cost or pk in revenue:
+                plan, plan_id = charged.plans.get(pk, ("", 0))
+                rows.append(Margin(pk, name, plan, plan_id, revenue.get(pk, ZERO), cost.get(pk, ZERO)))
+        answers.append(
+            Margins(currency, sorted(rows, key=lambda row: (-row.cost, row.name)), sorted(missing))
         )
-    )
-    for tenant, plan, plan_id, price, currency, starts, ends in rows:
-        plans[tenant] = (plan, plan_id)
-        if currency not in rates:
-            missing.add(currency)
-            continue
-        first, last = max(starts, month), min(ends + timedelta(days=1) if ends else end, end)
-        part = Decimal((last - first).days) / (end - month).days
-        earned = (prices.get(plan_id, price) * part * rates[currency]).quantize(CENT)
-        revenue[tenant] = revenue.get(tenant, ZERO) + earned
-    return revenue, plans
+    return answers
 
 
-def with_reasons(month: date, losing: Sequence[Margin]) -> list[Margin]:
+def costs_of_tenants(
+    user: Any, months: Sequence[date], rates: Rates, missing: set[str]
+) -> dict[int, Decimal]:
+    """What each tenant whose own cost the reader may see cost in these months, in one currency. One query."""
+    rows = MonthlyCost.objects.filter(
+        run__is_current=True, run__statement__period_start__gte=min(months), run__statement__period_start__lt=month_end(max(months)),
+    ).order_by()  # fmt: skip
+    if sees_all(user):
+        rows = rows.filter(tenant__isnull=False)
+    else:
+        rows = rows.filter(tenant__in=visible(user, Tenant, Permission.SEE_COST).order_by().values("pk"))
+    found: dict[int, Decimal] = {}
+    columns = ("tenant_id", "currency", "run__statement__period_start")
+    for tenant, its, period, amount in rows.values_list(*columns).annotate(total=Sum("billed")):
+        rate = rates.get(period.replace(day=1), {}).get(its)
+        if rate is None:
+            missing.add(its)
+        else:
+            found[tenant] = found.get(tenant, ZERO) + amount * rate
+    return {tenant: amount.quantize(Decimal("1E-12")) for tenant, amount in found.items()}
+
+
+def with_reasons(months: Sequence[date], losing: Sequence[Margin]) -> list[Margin]:
     """Tenants that cost more than they earn, each with what its cost is made of. One query."""
     ids = [row.tenant_id for row in losing]
-    rows = in_month(MonthlyCost.objects.filter(run__is_current=True, tenant_id__in=ids), month).order_by()
+    rows = MonthlyCost.objects.filter(
+        run__is_current=True, tenant_id__in=ids, run__statement__period_start__gte=min(months),
+        run__statement__period_start__lt=month_end(max(months)),
+    ).order_by()  # fmt: skip
     parts: dict[int, dict[str, Decimal]] = {}
     shared: dict[int, Decimal] = {}
     for tenant, service, kind, amount in rows.values_list("tenant_id", "service", "rule__kind").annotate(
@@ -248,9 +248,9 @@ class Lab:
     trials: Sequence[Trial]
 
 
-def price_lab(user: Any, month: date, currency: str, prices: Mapping[int, Decimal]) -> Lab:
-    """A month with other monthly prices by plan, those who change most first."""
-    before, after = margins(user, month, currency), margins(user, month, currency, prices=prices)
+def price_lab(user: Any, months: Sequence[date], currency: str, tried: Tried) -> Lab:
+    """Months with other prices, those who change most first."""
+    before, after = margins(user, months, currency, tried=(None, tried))
     by_id = {row.tenant_id: row for row in after.rows}
     trials = [Trial(row, by_id[row.tenant_id]) for row in before.rows]
     return Lab(before, after, sorted(trials, key=lambda one: (-abs(one.change), one.after.margin)))
@@ -259,3 +259,10 @@ def price_lab(user: Any, month: date, currency: str, prices: Mapping[int, Decima
 def plans_in_use() -> list[Plan]:
     """The plans somebody subscribes to, cheapest first."""
     return list(Plan.objects.filter(subscriptions__isnull=False).distinct())
+
+
+def metered_prices(month: date) -> list[Price]:
+    """The metered prices in force on a month's first day, cheapest plan first."""
+    rows = Price.objects.filter(starts_on__lte=month).filter(Q(ends_on__isnull=True) | Q(ends_on__gte=month))
+    found = {(one.plan_id, one.meter): one for one in rows.select_related("plan").order_by("starts_on")}
+    return sorted(found.values(), key=lambda one: (one.plan.rank, one.plan.name, one.meter))

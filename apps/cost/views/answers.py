@@ -14,16 +14,25 @@ from ..forms import Question, default_month
 from ..queries import figures
 
 PER_PAGE = (25, 50, 100, 200)
-TABS = (
-    ("overview", "Overview", False),
-    ("breakdown", "Breakdown", False),
-    ("heavy", "Heavy hitters", False),
-    ("margins", "Margins", False),
-    ("lab", "Price lab", False),
-    ("unallocated", "Unallocated", True),
-    ("rules", "Rules", True),
-    ("bills", "Bills", True),
-)
+#: Groups of pages: a group's first page is where its tab leads. Of each page the name, the word, whether it takes the
+#: permission on everything.
+GROUPS: tuple[tuple[str, tuple[tuple[str, str, bool], ...]], ...] = (
+    ("Overview", (("overview", "Overview", False),)),
+    ("Breakdown", (("breakdown", "Breakdown", False),)),
+    ("Anomalies", (("anomalies", "Anomalies", False),)),
+    ("Earning", (("margins", "Margins", False), ("heavy", "Heavy hitters", False), ("revenue", "Expected and charged", False))),
+    ("Price lab", (("lab", "Price lab", False),)),
+    (
+        "Books",
+        (
+            ("bills", "Bills", True), ("rules", "Rules", True), ("unallocated", "Unallocated", True), ("usage", "Usage", False),
+            ("prices", "Prices", True), ("discounts", "Discounts", True), ("commitments", "Commitments", True),
+            ("budgets", "Budgets", True), ("sub-accounts", "Sub-accounts", True), ("rates", "Rates", True),
+        ),
+    ),
+)  # fmt: skip
+#: Pages that are books of entries.
+LEDGERS = frozenset({"prices", "discounts", "commitments", "budgets", "sub-accounts", "rates"})
 
 
 def keeps_books(user: Any) -> bool:
@@ -52,15 +61,32 @@ def frame(request: HttpRequest, tab: str, **context: Any) -> dict[str, Any]:
     month = default_month(known, asked)
     query = f"?month={month:%Y-%m}" if month and "month" in asked else ""
     sees_all = figures.sees_all(request.user)
-    tabs = [
-        {"label": label, "url": reverse(f"cost:{name}") + query, "active": name == tab}
-        for name, label, needs_all in TABS
-        if sees_all or not needs_all
-    ]
+    tabs, parts = _tabs(tab, query, sees_all)
     return {
-        "tabs": tabs, "months": known, "month": month, "asked": asked, "sees_all": sees_all,
+        "tabs": tabs, "parts_of_tab": parts, "months": known, "month": month, "asked": asked, "sees_all": sees_all,
         "keeps_books": keeps_books(request.user), **context,
     }  # fmt: skip
+
+
+def _tabs(current: str, query: str, sees_all: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The tabs, and the pages behind the one that is open where there are several."""
+    tabs, parts = [], list[dict[str, Any]]()
+    for label, pages in GROUPS:
+        shown = [
+            {"label": word, "url": _address(name) + query, "active": name == current}
+            for name, word, needs_all in pages
+            if sees_all or not needs_all
+        ]
+        active = any(one["active"] for one in shown)
+        if shown:
+            tabs.append({"label": label, "url": shown[0]["url"], "active": active})
+        if active and len(shown) > 1:
+            parts = shown
+    return tabs, parts
+
+
+def _address(name: str) -> str:
+    return reverse("cost:ledger", args=[name]) if name in LEDGERS else reverse(f"cost:{name}")
 
 
 def paged(request: HttpRequest, rows: Any) -> dict[str, Any]:

@@ -14,26 +14,41 @@ from ..queries import margins
 from ..queries.figures import month_end
 from .answers import frame, is_part, paged
 
+#: How many months are added up.
+SPANS = (1, 3, 6, 12)
 
-def _money_frame(request: HttpRequest, tab: str) -> dict[str, Any]:
+
+def money_frame(request: HttpRequest, tab: str) -> dict[str, Any]:
     """The frame, with the currency to reckon in: one of those that prices are in."""
     context = frame(request, tab)
     known = margins.currencies()
     wanted = context["asked"].get("currency", known[0])
     month = context["month"]
     rate_day = month_end(month) - timedelta(days=1) if month else None
+    wide = int(context["asked"].get("span") or 1)
     return context | {
+        "span": margins.months_back(month, wide) if month else [],
+        "spans": SPANS,
+        "wide": wide,
+        "invoiced": context["asked"].get("revenue") == "invoiced",
         "currency": wanted if wanted in known else known[0],
         "currencies": known,
         "rate_day": rate_day,
     }
 
 
+def _margins(request: HttpRequest, context: dict[str, Any]) -> margins.Margins | None:
+    if not context["month"]:
+        return None
+    tried: margins.Invoiced | None = "invoiced" if context["invoiced"] else None
+    return margins.margins(request.user, context["span"], context["currency"], tried=(tried,))[0]
+
+
 @needs("see_cost")
 def heavy(request: HttpRequest) -> HttpResponse:
     """Who costs most, and what they bring: share of cost against share of revenue."""
-    context = _money_frame(request, "heavy")
-    found = margins.margins(request.user, context["month"], context["currency"]) if context["month"] else None
+    context = money_frame(request, "heavy")
+    found = _margins(request, context)
     hitters = margins.heavy_hitters(found) if found else []
     if asked_for(request):
         made = [
@@ -63,16 +78,16 @@ def heavy(request: HttpRequest) -> HttpResponse:
 @needs("see_cost")
 def margin_list(request: HttpRequest) -> HttpResponse:
     """What each tenant leaves; those that cost more than they earn first, with why."""
-    context = _money_frame(request, "margins")
+    context = money_frame(request, "margins")
     month = context["month"]
-    found = margins.margins(request.user, month, context["currency"]) if month else None
+    found = _margins(request, context)
     rows = sorted(found.rows, key=lambda row: (row.margin, row.name)) if found else []
     if asked_for(request):
         made = [(r.name, r.plan, context["currency"], r.revenue, r.cost, r.margin) for r in rows]
         return export(
             request, "cost:margins", Sheet(["Tenant", "Plan", "Currency", "Revenue", "Cost", "Margin"], made)
         )
-    losing = margins.with_reasons(month, found.losing[:25]) if found and month else []
+    losing = margins.with_reasons(context["span"], found.losing[:25]) if found and month else []
     context |= {
         "found": found,
         "losing": losing,
@@ -85,15 +100,17 @@ def margin_list(request: HttpRequest) -> HttpResponse:
 @needs("see_cost")
 def lab(request: HttpRequest) -> HttpResponse:
     """What other prices would have made of a month that really was."""
-    context = _money_frame(request, "lab")
+    context = money_frame(request, "lab")
     plans = margins.plans_in_use()
     asked = {
-        key: value for key, value in request.GET.items() if key.startswith("price_") or key == "discount"
+        key: value
+        for key, value in request.GET.items()
+        if key.startswith(("price_", "tier_")) or key == "discount"
     }
-    form = LabForm(asked, plans)
-    prices = form.prices()
+    form = LabForm(asked, plans, margins.metered_prices(context["month"]) if context["month"] else [])
+    tried = form.tried()
     made = (
-        margins.price_lab(request.user, context["month"], context["currency"], prices)
+        margins.price_lab(request.user, context["span"], context["currency"], tried)
         if context["month"]
         else None
     )
@@ -113,5 +130,5 @@ def lab(request: HttpRequest) -> HttpResponse:
         ]
         titles = ["Tenant", "Plan", "Currency", "Revenue", "Revenue tried", "Cost", "Margin tried"]
         return export(request, "cost:lab", Sheet(titles, rows))
-    context |= {"form": form, "prices": prices, "lab": made, **paged(request, trials)}
+    context |= {"form": form, "lab": made, **paged(request, trials)}
     return render(request, "cost/lab.html#results" if is_part(request) else "cost/lab.html", context)

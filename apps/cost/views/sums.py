@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 
@@ -14,11 +14,13 @@ from apps.access.views_base import needs
 from apps.tenants.models import Tenant
 from apps.tenants.tabs import tabs_of
 
-from ..exporting import Sheet, asked_for, export
+from .. import focus_out
+from ..exporting import Sheet, asked_for, export, may_export
 from ..forms import where_of
 from ..models import Bill, Run
 from ..queries import figures, lines, proposing
 from .answers import frame, is_part, paged, require_all
+from .watches import month_ends, open_budgets
 
 FEW = 8
 
@@ -43,6 +45,8 @@ def overview(request: HttpRequest) -> HttpResponse:
             ),
             "behind": Run.objects.filter(is_current=True).exclude(ruleset__state="active").count(),
         }
+        context["budgets"] = open_budgets(request.user)
+        context["ends"] = month_ends(request.user, month)
         context["total"] = sums[0].billed if sums else Decimal(0)
     if context["sees_all"]:
         context["bills"] = list(Bill.objects.order_by("-id")[:5])
@@ -110,6 +114,19 @@ def _chips(asked: dict[str, Any], shown: list[dict[str, Any]]) -> list[dict[str,
         if name in asked
     ]
     return [{"name": name, "label": name.replace("_", "-"), "value": str(asked[name])} for name in names]
+
+
+@needs("see_cost")
+def focus(request: HttpRequest) -> HttpResponse:
+    """A month's allocated result as a FOCUS file, of what the reader may see."""
+    context = frame(request, "breakdown")
+    form, month = request.GET.get("form", "csv"), context["month"]
+    if month is None or form not in focus_out.FORMS:
+        raise Http404("There is no bill, or no such form.")
+    may_export(request, "cost:focus", f"FOCUS {form}")
+    with focus_out.allocated(request.user, month, form) as path:
+        # The open file outlives its name; the response closes it.
+        return FileResponse(path.open("rb"), as_attachment=True, filename=f"allocated-{month:%Y-%m}.{form}")  # type: ignore[return-value]
 
 
 @needs("see_cost")

@@ -1,0 +1,71 @@
+"""What is charged: arithmetic alone, no row is read here."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+CENT = Decimal("0.01")
+ZERO = Decimal(0)
+Tiers = Sequence[tuple[Decimal | None, Decimal]]
+
+
+def tiers_of(stored: Sequence[Mapping[str, Any]]) -> Tiers:
+    """Tiers as `Price.tiers` keeps them, as numbers: up to which quantity (None: without end), price of a unit."""
+    return [
+        (None if one["up_to"] is None else Decimal(one["up_to"]), Decimal(one["price"])) for one in stored
+    ]
+
+
+def charge(quantity: Decimal, tiers: Tiers) -> Decimal:
+    """Graduated: each unit costs what the tier says in which it lies. Exact; the caller rounds once."""
+    total, below = ZERO, ZERO
+    for up_to, price in tiers:
+        top = quantity if up_to is None else min(quantity, up_to)
+        if top > below:
+            total += (top - below) * price
+            below = top
+    return total
+
+
+def parse_tiers(text: str) -> list[dict[str, str | None]]:
+    """`1000: 0, 50000: 0.002, more: 0.001` as `Price.tiers`. Raises ValueError, in words."""
+    made: list[dict[str, str | None]] = []
+    for part in text.split(","):
+        up_to, _, price = (one.strip() for one in part.partition(":"))
+        try:
+            made.append(
+                {"up_to": None if up_to == "more" else str(Decimal(up_to)), "price": str(Decimal(price))}
+            )
+        except ArithmeticError as error:
+            raise ValueError(f"“{part.strip()[:40]}” is no tier; write 1000: 0, more: 0.002") from error
+    return made
+
+
+def in_words(stored: Sequence[Mapping[str, Any]]) -> str:
+    """The tiers as `parse_tiers` reads them."""
+    return ", ".join(f"{'more' if one['up_to'] is None else one['up_to']}: {one['price']}" for one in stored)
+
+
+def next_month(month: date) -> date:
+    """The first day of the month after."""
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def spread(amount: Decimal, start: date, end: date) -> dict[date, Decimal]:
+    """An amount in cents over the months of its days (`end` is the first day after), nothing lost: each month's part cut
+    off after the cent, the cents left over one each to those that lost most by the cut, the earlier first."""
+    days: dict[date, int] = {}
+    at = start
+    while at < max(end, start + timedelta(days=1)):
+        month = at.replace(day=1)
+        reach = min(next_month(month), max(end, start + timedelta(days=1)))
+        days[month] = (reach - at).days
+        at = reach
+    cents, total = int(abs(amount).scaleb(2)), sum(days.values())
+    parts = {month: cents * n // total for month, n in days.items()}
+    order = sorted(days, key=lambda month: (-(cents * days[month] % total), month))
+    for month in order[: cents - sum(parts.values())]:
+        parts[month] += 1
+    sign = -1 if amount < 0 else 1
+    return {month: Decimal(sign * part).scaleb(-2) for month, part in parts.items()}
