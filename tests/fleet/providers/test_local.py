@@ -34,6 +34,21 @@ def boot_of(local: LocalProvider, target: Target):
     return boot
 
 
+def _until_stopped(pid: int) -> None:
+    """Waits until every thread stands still: the kernel stops them one by one, and one may still answer."""
+    deadline = time.monotonic() + 5
+    while not all(
+        (Path("/proc") / str(pid) / "task" / str(thread.id) / "stat")
+        .read_text()
+        .rpartition(")")[2]
+        .split()[0]
+        == "T"
+        for thread in psutil.Process(pid).threads()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def in_another_process(local: LocalProvider, code: str) -> str:
     """Runs the code with `provider` and `target` at hand, in a new interpreter; returns what it printed."""
     prelude = (
@@ -143,6 +158,7 @@ class TestProcess:
         pid = boot_of(local, target).pid
         os.kill(pid, signal.SIGSTOP)
         try:
+            _until_stopped(pid)
             for provider in (local, LocalProvider(local.root)):  # with a kept-alive connection, and without
                 began = time.monotonic()
                 seen = provider.observe_many([target])[target.instance_id]
