@@ -640,7 +640,7 @@ def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[s
         "releases:import_advisory": (file(osv()), admins),
         "releases:vex": ({"justification": "component_not_present", **reason}, admins),
         "releases:schedule": ({"at": "2099-01-01T00:00", **reason}, operators),
-        "releases:take_in": (reason, set()),  # nobody came since
+        "releases:take_in": (reason, operators),
         "releases:add_window": (
             {"tenant": "tenant-here", "days": [5], "opens_at": "22:00", "minutes": 60},
             admins,
