@@ -6,14 +6,19 @@ so read a change of it as a change of who may do what.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pytest
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
 from django.db.models import Max
 from django.http import QueryDict
 from django.urls import reverse
 
+from apps.access import services as access_services
 from apps.access.models import AccessRequest, Grant
 from apps.alerts.models import (
     Channel,
@@ -28,6 +33,7 @@ from apps.alerts.models import (
 from apps.alerts.models import Page as AlertPage
 from apps.audit.choices import EventKind
 from apps.audit.models import AuditEntry
+from apps.audit.telling import REFUSALS
 from apps.core.models import Event, SavedView
 from apps.cost.models import Bill, Rule, RuleSet
 from apps.operations import previews
@@ -38,6 +44,9 @@ from tests.meta.world import ROLES, RUNBOOK, World, missing
 from tests.releases.test_exposure import cyclonedx, osv
 
 pytestmark = pytest.mark.django_db
+
+#: Addresses that share a world in one test.
+HANDFUL = 8
 
 #: Status of an empty request by (route, method), in the order of ROLES:
 #: anonymous, viewer_out, operator_out, viewer_in, support, operator_in, admin.
@@ -361,17 +370,59 @@ def state_of_the_world() -> list[Any]:
     ]
 
 
+@contextmanager
+def taken_back() -> Iterator[None]:
+    """What is done inside is undone, as after a test: many addresses are tried in one world, which is dear to make."""
+    block = transaction.atomic()
+    block._from_testcase = True  # services that insist on the outermost transaction have it, as in any test
+    with block:
+        yield
+        transaction.set_rollback(True)
+    access_services._system.clear()
+    REFUSALS.forget()
+    cache.clear()
+
+
+Case = TypeVar("Case")
+
+
+def some(cases: Iterable[Case]) -> list[list[Case]]:
+    """Cases in handfuls: each handful shares a world."""
+    found = list(cases)
+    return [found[start : start + HANDFUL] for start in range(0, len(found), HANDFUL)]
+
+
+def first_of(cases: Any) -> str:
+    """What a handful is called: by its first address."""
+    case = cases[0][0] if isinstance(cases[0], tuple) else cases[0]
+    return f"{case.name}…"
+
+
+def tried(cases: Iterable[Case], check: Callable[[World, Case], None]) -> None:
+    """Try each case in one world; the failures of all are told, each with its address."""
+    world, failed = World(), []
+    for case in cases:
+        with taken_back():
+            try:
+                check(world, case)
+            except AssertionError as error:
+                failed.append(f"{case}: {error}")
+    assert not failed, "\n\n".join(failed)
+
+
 def test_the_table_has_a_row_for_each_address_and_none_too_many() -> None:
     assert set(EXPECTED) == {(route.name, method) for route in ours() for method in route.methods}
 
 
 @pytest.mark.parametrize(
-    ("route", "method"),
-    [(route, method) for route in ours() for method in route.methods],
-    ids=lambda value: value.name if isinstance(value, Route) else value,
+    "cases", some((route, method) for route in ours() for method in route.methods), ids=first_of
 )
-def test_each_role_gets_what_the_table_says(route: Route, method: str) -> None:
-    world = World()
+def test_each_role_gets_what_the_table_says(cases: list[tuple[Route, str]]) -> None:
+    tried(cases, gets_what_the_table_says)
+
+
+def gets_what_the_table_says(world: World, case: tuple[Route, str]) -> None:
+    route, method = case
     expected = dict(zip(ROLES, map(int, EXPECTED[route.name, method].split()), strict=True))
     before = state_of_the_world()
     for role in ROLES:
@@ -384,10 +435,13 @@ def test_each_role_gets_what_the_table_says(route: Route, method: str) -> None:
             assert not [word for word in ("instance-here", "tenant-here", "cell-here") if word in shown], role
 
 
-@pytest.mark.parametrize("route", by_method("GET"), ids=lambda route: route.name)
-def test_live_parts_ask_as_pages_do(route: Route) -> None:
+@pytest.mark.parametrize("routes", some(by_method("GET")), ids=first_of)
+def test_live_parts_ask_as_pages_do(routes: list[Route]) -> None:
     """The same answers to HTMX; a visitor gets 401 rather than a sign-in page inside a page."""
-    world = World()
+    tried(routes, asks_as_a_page_does)
+
+
+def asks_as_a_page_does(world: World, route: Route) -> None:
     expected = dict(zip(ROLES, map(int, EXPECTED[route.name, "GET"].split()), strict=True))
     for role in ROLES:
         response = knock(world, role, route, "GET", **{"HX-Request": "true"})
@@ -399,9 +453,12 @@ def test_live_parts_ask_as_pages_do(route: Route) -> None:
             assert "instance-here" not in text_of(response), role
 
 
-@pytest.mark.parametrize("route", by_method("GET"), ids=lambda route: route.name)
-def test_exports_ask_as_pages_do(route: Route) -> None:
-    world = World()
+@pytest.mark.parametrize("routes", some(by_method("GET")), ids=first_of)
+def test_exports_ask_as_pages_do(routes: list[Route]) -> None:
+    tried(routes, exports_as_a_page_does)
+
+
+def exports_as_a_page_does(world: World, route: Route) -> None:
     expected = dict(zip(ROLES, map(int, EXPECTED[route.name, "GET"].split()), strict=True))
     for role in ROLES:
         response = knock(world, role, route, "GET", {"_export": "csv"})
@@ -421,9 +478,12 @@ def test_exports_ask_as_pages_do(route: Route) -> None:
 NUMBERED = [r for r in ours() if "<" in r.path and not r.path.startswith("api/")]
 
 
-@pytest.mark.parametrize("route", NUMBERED, ids=lambda route: route.name)
-def test_what_does_not_exist_is_404_even_for_who_may_everything(route: Route) -> None:
-    world = World()
+@pytest.mark.parametrize("routes", some(NUMBERED), ids=first_of)
+def test_what_does_not_exist_is_404_even_for_who_may_everything(routes: list[Route]) -> None:
+    tried(routes, is_404_where_there_is_nothing)
+
+
+def is_404_where_there_is_nothing(world: World, route: Route) -> None:
     arguments = missing(route.name, world.arguments(route.name))
     for method in route.methods:
         client = world.client("admin")
@@ -431,11 +491,16 @@ def test_what_does_not_exist_is_404_even_for_who_may_everything(route: Route) ->
         assert send(reverse(route.name, kwargs=arguments)).status_code == 404
 
 
-@pytest.mark.parametrize("route", ours(), ids=lambda route: route.name)
-def test_other_methods_are_refused(route: Route) -> None:
-    if route.permission.startswith(("public: ", "signed in: ")):
-        pytest.skip("reads only, by whatever method")
-    world = World()
+#: What is public or signed in reads only, by whatever method.
+GUARDED = [r for r in ours() if not r.permission.startswith(("public: ", "signed in: "))]
+
+
+@pytest.mark.parametrize("routes", some(GUARDED), ids=first_of)
+def test_other_methods_are_refused(routes: list[Route]) -> None:
+    tried(routes, refuses_other_methods)
+
+
+def refuses_other_methods(world: World, route: Route) -> None:
     before = state_of_the_world()
     for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - set(route.methods):
         response = world.client("admin").generic(method, url(route, world))
@@ -667,20 +732,26 @@ def tries(world: World, route: Route, role: str) -> tuple[bool, str]:
     return state_of_the_world() != before, f"{role} {response.status_code}: {text_of(response)[:2000]}"
 
 
-@pytest.mark.parametrize("route", by_method("POST"), ids=lambda route: route.name)
-def test_who_may_not_changes_nothing(route: Route) -> None:
-    world = World()
+@pytest.mark.parametrize("routes", some(by_method("POST")), ids=first_of)
+def test_who_may_not_changes_nothing(routes: list[Route]) -> None:
+    tried(routes, changes_nothing_for_who_may_not)
+
+
+def changes_nothing_for_who_may_not(world: World, route: Route) -> None:
     for role in [role for role in ROLES if role not in good_data(world)[route.name][1]]:
         changed, answer = tries(world, route, role)
         assert not changed, answer
 
 
-@pytest.mark.parametrize("role", ["operator_in", "admin"])
-@pytest.mark.parametrize("route", by_method("POST"), ids=lambda route: route.name)
-def test_who_may_changes_something(route: Route, role: str) -> None:
+@pytest.mark.parametrize("routes", some(by_method("POST")), ids=first_of)
+def test_who_may_changes_something(routes: list[Route]) -> None:
     """So that the test above is not content with a request that nobody gets through."""
-    world = World()
-    if role not in good_data(world)[route.name][1]:
-        return
-    changed, answer = tries(world, route, role)
-    assert changed, answer
+    cases = [(route, role) for route in routes for role in ("operator_in", "admin")]
+    tried(cases, changes_something_for_who_may)
+
+
+def changes_something_for_who_may(world: World, case: tuple[Route, str]) -> None:
+    route, role = case
+    if role in good_data(world)[route.name][1]:
+        changed, answer = tries(world, route, role)
+        assert changed, answer
