@@ -395,7 +395,7 @@ def some(cases: Iterable[Case]) -> list[list[Case]]:
 def first_of(cases: Any) -> str:
     """What a handful is called: by its first address."""
     case = cases[0][0] if isinstance(cases[0], tuple) else cases[0]
-    return f"{case.name}…"
+    return f"{case.name}-and-on"
 
 
 def tried(cases: Iterable[Case], check: Callable[[World, Case], None]) -> None:
