@@ -65,9 +65,12 @@ class Portal:
         return int(done.stdout.split()[0])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def portal() -> Iterator[Portal]:
-    """`make up` from nothing; everything of it is stopped at the end, tenants' processes too."""
+    """`make up` from nothing, for one walk: what it leaves (a recovery policy, say) would mend what the next one breaks.
+
+    Everything of it is stopped at the end, tenants' processes too.
+    """
     data = Path(tempfile.mkdtemp(prefix="daytwo-walk-"))
     data.chmod(0o755)
     with socket.socket() as free:
@@ -92,7 +95,7 @@ def portal() -> Iterator[Portal]:
         yield Portal(address, data, environment)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
         subprocess.run(
             [sys.executable, "-m", "portal.stack.down"], cwd=ROOT, env=environment, check=False, timeout=60
         )
@@ -100,7 +103,7 @@ def portal() -> Iterator[Portal]:
 
 
 def _wait_for(log: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         if found := LINK.search(log.read_text(errors="replace")):
             return found[1]
