@@ -1,6 +1,5 @@
 """What the shell around each page shows."""
 
-from hashlib import sha256
 from typing import Any
 
 from django.core.cache import cache
@@ -20,9 +19,7 @@ def _role_summary(user: Any) -> str:
     """Beside the name: the reader's roles and on what, the first two of them."""
     if user.is_superuser:
         return "superuser"
-    scopes = scopes_of(user, Permission.VIEW)
-    held = (scopes.everything, sorted(scopes.accounts), sorted(scopes.cells), sorted(scopes.tenants))
-    key = f"roles:{user.pk}:{sha256(repr(held).encode()).hexdigest()}"
+    key = f"roles:{user.pk}:{scopes_of(user, Permission.VIEW).digest}"
     return str(cache.get_or_set(key, lambda: _roles_in_words(user), SUMMARY_SECONDS))
 
 

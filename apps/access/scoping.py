@@ -7,6 +7,7 @@ is visible to nobody but who holds the permission on everything.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from django.core.exceptions import PermissionDenied
@@ -33,6 +34,12 @@ class Scopes:
 
     def __bool__(self) -> bool:
         return self.everything or bool(self.accounts or self.cells or self.tenants)
+
+    @property
+    def digest(self) -> str:
+        """The same for the same scopes, whoever holds them: what was counted for one may be kept by it for the other."""
+        held = (self.everything, sorted(self.accounts), sorted(self.cells), sorted(self.tenants))
+        return sha256(repr(held).encode()).hexdigest()
 
     @property
     def needs_whole_instance(self) -> bool:
