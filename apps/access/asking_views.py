@@ -9,6 +9,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.core.answers import answer
+
 from . import asking
 from .asking_tables import RequestFilter, RequestTable, state_tag
 from .choices import RequestState
@@ -162,6 +164,4 @@ def _page(
         "extend_form": extend_form or ExtendForm(initial={"minutes": 60}),
         "trail": _trail(str(found)),
     }
-    part = bool(request.headers.get("HX-Request")) and not request.headers.get("HX-Boosted")
-    template = "access/request.html"
-    return render(request, f"{template}#live" if part else template, context, status=status)
+    return answer(request, "access/request.html", "live", context, status=status)

@@ -9,11 +9,11 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django_filters import FilterSet
 from django_tables2 import Table
 
+from apps.core.answers import answer
 from apps.core.context import acting, marks
 from apps.core.models import SavedView
 from apps.core.paging import EstimatingPaginator
@@ -64,8 +64,7 @@ def render_list(
         "may_export": holds(request.user, Permission.EXPORT),
         **(context or {}),
     }
-    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(request, f"{template}#results" if part else template, full)
+    return answer(request, template, "results", full)
 
 
 def _whole(text: str | None, default: int) -> int:

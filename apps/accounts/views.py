@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from apps.access.listing import render_list
 from apps.access.views_base import needs
+from apps.core.answers import answer
 
 from . import queries
 from .filters import AccountFilter
@@ -45,9 +46,7 @@ def account_list(request: HttpRequest) -> HttpResponse:
 def account(request: HttpRequest, pk: int) -> HttpResponse:
     """One account: its regions, cells, how full they are and how they fare."""
     page = queries.account_page(request.user, pk)
-    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    template = "accounts/account.html"
-    return render(request, f"{template}#live" if part else template, {"page": page, "tabs": _tabs(pk, "now")})
+    return answer(request, "accounts/account.html", "live", {"page": page, "tabs": _tabs(pk, "now")})
 
 
 @needs("view")

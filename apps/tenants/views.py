@@ -5,15 +5,12 @@ from django.shortcuts import render
 
 from apps.access.listing import render_list
 from apps.access.views_base import needs
+from apps.core.answers import is_part
 
 from . import queries, search
 from .filters import TenantFilter
 from .tables import TenantTable
 from .tabs import tabs_of
-
-
-def _is_part(request: HttpRequest) -> bool:
-    return bool(request.headers.get("HX-Request")) and not request.headers.get("HX-Boosted")
 
 
 def _event_id(request: HttpRequest) -> int | None:
@@ -39,7 +36,7 @@ def tenant_list(request: HttpRequest) -> HttpResponse:
 @needs("view")
 def tenant(request: HttpRequest, pk: int) -> HttpResponse:
     """One tenant: what a support agent needs while the customer is on the phone."""
-    template = "tenants/tenant.html#live" if _is_part(request) else "tenants/tenant.html"
+    template = "tenants/tenant.html#live" if is_part(request) else "tenants/tenant.html"
     page = queries.tenant_page(request.user, pk)
     return render(request, template, {"page": page, "tabs": tabs_of(request.user, page.tenant, "now")})
 
@@ -69,5 +66,5 @@ def lookup(request: HttpRequest) -> HttpResponse:
     """Find a tenant by whatever the caller says: answers as one types, or a page without JavaScript."""
     text = search.clean(request.GET.get("q", ""))
     answers = queries.answers(request.user, text, limit=20) if text else []
-    template = "tenants/lookup.html#answers" if _is_part(request) else "tenants/lookup.html"
+    template = "tenants/lookup.html#answers" if is_part(request) else "tenants/lookup.html"
     return render(request, template, {"q": text, "answers": answers})

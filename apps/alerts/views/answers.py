@@ -7,12 +7,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
+from apps.core.answers import is_part
+
 from ..forms import REFUSALS, refuse
-
-
-def is_part(request: HttpRequest) -> bool:
-    """Whether only the live part is asked for."""
-    return bool(request.headers.get("HX-Request")) and not request.headers.get("HX-Boosted")
 
 
 def page(request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:

@@ -11,6 +11,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import visible
 from apps.access.views_base import needs
+from apps.core.answers import is_part
 
 from .. import queries, services
 from ..filters import AlertFilter, IncidentFilter
@@ -19,7 +20,7 @@ from ..models import Incident, Silence
 from ..panels import incident_facts
 from ..postmortem import markdown
 from ..tables import AlertTable, IncidentTable
-from .answers import form_page, go, is_part
+from .answers import form_page, go
 
 NOTHING = {
     "title": "No incident yet",

@@ -49,11 +49,6 @@ def require_all(request: HttpRequest, permission: str = Permission.SEE_COST) -> 
         )
 
 
-def is_part(request: HttpRequest) -> bool:
-    """Whether HTMX asks for a part of a page."""
-    return bool(request.headers.get("HX-Request")) and not request.headers.get("HX-Boosted")
-
-
 def frame(request: HttpRequest, tab: str, **context: Any) -> dict[str, Any]:
     """The context that every page needs: tabs, months, what was asked."""
     asked = Question(request.GET).asked()

@@ -7,12 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from apps.access.views_base import needs
+from apps.core.answers import is_part
 
 from ..exporting import Sheet, asked_for, export
 from ..forms import LabForm
 from ..queries import margins
 from ..queries.figures import month_end
-from .answers import frame, is_part, paged
+from .answers import frame, paged
 
 #: How many months are added up.
 SPANS = (1, 3, 6, 12)

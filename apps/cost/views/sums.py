@@ -11,6 +11,7 @@ from django.urls import reverse
 from apps.access.choices import Permission
 from apps.access.scoping import require, visible
 from apps.access.views_base import needs
+from apps.core.answers import is_part
 from apps.tenants.models import Tenant
 from apps.tenants.tabs import tabs_of
 
@@ -19,7 +20,7 @@ from ..exporting import Sheet, asked_for, export, may_export
 from ..forms import where_of
 from ..models import Bill, Run
 from ..queries import figures, lines, proposing
-from .answers import frame, is_part, paged, require_all
+from .answers import frame, paged, require_all
 from .watches import month_ends, open_budgets
 
 FEW = 8

@@ -9,13 +9,14 @@ from django.shortcuts import get_object_or_404
 
 from apps.access.scoping import visible
 from apps.access.views_base import needs
+from apps.core.answers import answer, go
 
 from .. import batches, previews, queries, services
 from ..forms import ReasonForm
 from ..kinds import Kind, TargetInfo
 from ..models import Batch
 from ..params import given
-from .answers import answer, go, safe_next
+from .answers import safe_next
 
 
 @needs("view", methods=("GET", "HEAD", "POST"))

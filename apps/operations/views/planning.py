@@ -9,12 +9,12 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 
 from apps.access.views_base import needs
+from apps.core.answers import go
 
 from .. import panels, planning, queries
 from ..forms import ScheduleForm
 from ..models import Schedule
 from ..services import Refused
-from .answers import go
 
 
 @needs("view")

@@ -8,12 +8,12 @@ from django.shortcuts import get_object_or_404
 from apps.access.listing import render_list
 from apps.access.scoping import visible
 from apps.access.views_base import needs
+from apps.core.answers import answer, go
 
 from .. import queries, services
 from ..filters import OperationFilter
 from ..models import Operation
 from ..tables import OperationTable
-from .answers import answer, go
 
 EMPTY = {
     "title": "Nothing has been changed yet",

@@ -9,6 +9,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import require, scopes_of, visible
 from apps.access.views_base import needs
+from apps.core.answers import answer, go
 from apps.operations.services import Refused
 
 from .. import exposing
@@ -18,7 +19,7 @@ from ..models import Advisory
 from ..queries.exposure import advisory_page, burn_down_of, listed_advisories
 from ..sbom import BadDocument
 from ..tables import AdvisoryTable
-from .answers import answer, first_error, go
+from .answers import first_error
 
 EMPTY = {
     "title": "No advisory is known",

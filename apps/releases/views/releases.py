@@ -10,6 +10,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import require, scopes_of, visible
 from apps.access.views_base import needs
+from apps.core.answers import go
 from apps.operations.services import Refused
 
 from .. import services
@@ -19,7 +20,7 @@ from ..models import Release
 from ..queries.releases import compare, listed_releases, release_page, skew
 from ..sbom import BadDocument
 from ..tables import ReleaseTable
-from .answers import first_error, go, words_of
+from .answers import first_error, words_of
 
 EMPTY = {
     "title": "No release yet",

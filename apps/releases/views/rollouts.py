@@ -10,6 +10,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import holds, require, visible
 from apps.access.views_base import needs
+from apps.core.answers import answer, go
 from apps.operations.services import Refused
 
 from .. import rollouts as services
@@ -20,7 +21,7 @@ from ..models import Advisory, Release, Rollout, RolloutTarget
 from ..queries.calendar import calendar_page
 from ..queries.rollouts import listed_rollouts, report, rollout_page
 from ..tables import RolloutTable
-from .answers import answer, first_error, go, words_of
+from .answers import first_error, words_of
 
 EMPTY = {
     "title": "Nothing has been rolled out yet",

@@ -9,13 +9,14 @@ from django.shortcuts import get_object_or_404, render
 
 from apps.access.scoping import visible
 from apps.access.views_base import needs
+from apps.core.answers import go
 from apps.operations.services import Refused
 
 from .. import rules as services
 from ..forms import FreezeForm, HoldForm, PolicyForm, ReasonForm, WindowForm
 from ..models import BlastPolicy, Freeze, Hold, Window
 from ..queries.rules import rules_page
-from .answers import first_error, go, words_of
+from .answers import first_error, words_of
 
 
 @needs("view")
