@@ -40,13 +40,17 @@ def deliver_due() -> int:
     return sum(deliver(pk) for pk in due.values_list("pk", flat=True))
 
 
+#: Streams that pause because they could not be sent to.
+FAILING = Q(is_enabled=True, failures__gt=0)
+
+
 def retry_now(pks: Iterable[int], *, actor: Any) -> int:
     """Let the failing ones among these streams not wait for their next try; gives how many. The worker does the rest."""
-    failing = AuditStream.objects.filter(pk__in=list(pks), is_enabled=True, failures__gt=0)
+    stuck = AuditStream.objects.filter(FAILING, pk__in=list(pks))
     with transaction.atomic(durable=True), acting(actor, reason="tries the failing streams now"):
-        names = list(failing.order_by("name").values_list("name", flat=True))
+        names = list(stuck.order_by("name").values_list("name", flat=True))
         if names:
-            failing.unrecorded_update(next_try_at=None)
+            stuck.unrecorded_update(next_try_at=None)
             record(
                 [event("audit.streams_retried", f"{actor} has these streams tried again: {', '.join(names)}")]
             )

@@ -23,7 +23,7 @@ from .queries import changes_of, named, object_url, operation_url, trail
 from .seal_tables import SealTable, StreamTable
 from .seals import last_check, look_at, seals, streams, waiting, with_seal_states, with_states
 from .signing import public_keys
-from .streaming import retry_now
+from .streaming import FAILING, retry_now
 from .tables import AuditTable
 from .telling import tell
 
@@ -128,11 +128,12 @@ def seal_list(request: HttpRequest) -> HttpResponse:
 @needs(Permission.SEE_AUDIT)
 def stream_list(request: HttpRequest) -> HttpResponse:
     """Where the trail is sent, how far each stream got, what stands in its way."""
+    rows = streams(request.user)
     return render_list(
         request,
         page="audit:streams",
         title="Streams",
-        queryset=streams(request.user),
+        queryset=rows,
         table_class=StreamTable,
         filter_class=StreamFilter,
         context={
@@ -140,6 +141,7 @@ def stream_list(request: HttpRequest) -> HttpResponse:
             "noun": "stream",
             "live": 5,
             "trail": [("Audit", reverse("audit:list")), ("Streams", "")],
+            "has_failing": rows.filter(FAILING).exists(),
         },
         template="audit/streams.html",
     )

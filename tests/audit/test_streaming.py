@@ -281,10 +281,13 @@ def test_a_failing_stream_is_tried_at_once_when_somebody_asks(sink: Sink) -> Non
     sink.failing = 1
     assert streaming.deliver_due() == 0
     assert streaming.deliver_due() == 0  # it pauses
+    button = "Try the failing ones now"
+    assert button in client.get(reverse("audit:streams")).content.decode()
     assert client.post(reverse("audit:retry_streams")).status_code == 302
     assert streaming.deliver_due() > 0
     stream.refresh_from_db()
     assert stream.failures == 0
     before = Event.objects.count()
     client.post(reverse("audit:retry_streams"))  # none is failing
+    assert button not in client.get(reverse("audit:streams")).content.decode()
     assert Event.objects.count() == before
