@@ -142,6 +142,9 @@ def make_tenant(key: str = "", *, name: str = "", plan: Plan | None = None, **fi
 
 
 def place(tenant: Tenant, instance: Instance) -> Placement:
-    """Put a tenant on an instance."""
+    """Put a tenant on an instance; one that is dedicated to another becomes shared."""
     with as_system():
+        if instance.kind == "dedicated" and instance.placements.exclude(tenant=tenant).exists():
+            instance.kind = "shared"
+            instance.save(update_fields=["kind"])
         return Placement.objects.create(tenant=tenant, instance=instance)

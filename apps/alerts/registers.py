@@ -3,12 +3,13 @@
 from django.conf import settings
 
 from apps.access.choices import Permission
+from apps.core import first_run as first_run_steps
 from apps.core import navigation
 from apps.fleet import observing
 from apps.fleet.benches import registry as benches
 from apps.operations import ticks
 
-from . import health, notices, scopes, summary
+from . import first_run, health, notices, scopes, summary
 
 
 def register() -> None:
@@ -16,6 +17,7 @@ def register() -> None:
     scopes.register()
     notices.register()
     observing.on_health_changes(health.heard)
+    first_run_steps.register("alerts", first_run.lay_out)
     navigation.register(navigation.NavItem("Incidents", "alerts:incidents", group="Watch", order=10, key="n"))
     navigation.register(
         navigation.NavItem(

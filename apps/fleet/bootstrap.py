@@ -14,8 +14,10 @@ from apps.access.models import Role, User
 from apps.access.services import give_grant, scope_for, seed_roles, system_actor
 from apps.accounts.choices import Cloud, Owner
 from apps.accounts.models import Account, Region
+from apps.core import first_run
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.core.models import Event
 from apps.tenants.choices import ContactRole
 from apps.tenants.models import Contact, Domain, ExternalId, Plan, Subscription, Tenant
 
@@ -93,6 +95,10 @@ PEOPLE: tuple[tuple[str, str, str, str, str | None], ...] = (
 )
 
 
+#: The kind of the event that remembers a step of the first run, before its name.
+LAID_OUT = "portal.laid_out."
+
+
 def bootstrap(*, with_fleet: bool = True) -> None:
     """Make what a new portal needs, and have the local fleet's processes run as they are wanted.
 
@@ -106,7 +112,20 @@ def bootstrap(*, with_fleet: bool = True) -> None:
             record([event("portal.started", "Daytwo was set up with its first fleet", actor=actor)])
         _make_people(actor)
     if with_fleet:
+        _lay_out_examples()
         run_local_fleet()
+
+
+def _lay_out_examples() -> None:
+    """What the apps above lay out for a newcomer, each once ever: what people removed does not come back."""
+    admin = User.objects.filter(username="admin", is_active=True).first()
+    done = set(Event.objects.filter(kind__startswith=LAID_OUT).values_list("kind", flat=True))
+    for name, lay_out in first_run.steps().items():
+        if admin is None or LAID_OUT + name in done:
+            continue
+        with acting(admin, reason="first run", via="command"):
+            lay_out(admin)
+            record([event(LAID_OUT + name, f"The first run laid out {name}")])
 
 
 def run_local_fleet() -> None:

@@ -1,11 +1,12 @@
 """What this app registers with the floors below."""
 
+from apps.core import first_run as first_run_steps
 from apps.core import navigation, palette
 from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import guard_rails, ticks
 
-from . import guarding, scopes, search
+from . import first_run, guarding, scopes, search
 
 
 def register() -> None:
@@ -20,6 +21,7 @@ def register() -> None:
         navigation.NavItem("Exposure", "releases:advisories", group="Watch", order=30, key="x")
     )
     palette.register("releases", search.find_releases)
+    first_run_steps.register("releases", first_run.lay_out)
     benches.register("releases", _bench)
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))

@@ -1,0 +1,50 @@
+"""The releases that the first fleet runs, with what they are really made of."""
+
+import json
+import platform
+import ssl
+from hashlib import sha256
+from typing import Any
+
+from apps.fleet.providers.local.versions import PROGRAM
+from apps.operations.services import Refused
+
+from .choices import Life, ReleaseKind
+from .models import Release
+from .services import add_artifact, move_release, save_release, upload_sbom
+
+#: version, notes, how far it has come.
+RELEASES = (
+    ("4.12.2", "The one before.", (Life.CANDIDATE, Life.RELEASED)),
+    ("4.12.3", "What the fleet runs.", (Life.CANDIDATE, Life.RELEASED, Life.PREFERRED)),
+)
+
+
+def lay_out(actor: Any) -> None:
+    """Draft the releases, tell their artifact and SBOM, bring them out. Nothing where there is a release already."""
+    if Release.objects.exists():
+        return
+    document = json.dumps(sbom()).encode()
+    digest = sha256(PROGRAM.read_bytes()).hexdigest()
+    for version, notes, way in RELEASES:
+        release = save_release(
+            Release(version=version, kind=ReleaseKind.FEATURE, notes=notes), actor=actor, reason="first run"
+        )
+        add_artifact(release, name="app.py", sha256=digest, actor=actor)
+        upload_sbom(release, document, actor=actor)
+        for life in way:
+            try:
+                move_release(release, to=life, actor=actor, reason="first run: what the fleet runs")
+            except Refused:
+                # RELEASE_SIGNING_KEYS is set and nobody signed this one: it stays a draft, and its page says why.
+                break
+
+
+def sbom() -> dict[str, Any]:
+    """What the local fleet's product is made of, in CycloneDX: the standard library of this Python, and its OpenSSL."""
+    python, openssl = platform.python_version(), ".".join(str(n) for n in ssl.OPENSSL_VERSION_INFO[:3])
+    components = [
+        {"type": "platform", "name": name, "version": version, "purl": f"pkg:generic/{name}@{version}"}
+        for name, version in (("python", python), ("openssl", openssl))
+    ]
+    return {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}
