@@ -41,6 +41,16 @@ class Scopes:
         held = (self.everything, sorted(self.accounts), sorted(self.cells), sorted(self.tenants))
         return sha256(repr(held).encode()).hexdigest()
 
+    def covers(self, others: "Scopes") -> bool:
+        """Whether whatever lies within `others` lies within these too, so that no row need be asked about."""
+        if self.everything:
+            return True
+        if others.everything or (others.tenants and self.needs_whole_instance):
+            return False
+        return (
+            self.accounts >= others.accounts and self.cells >= others.cells and self.tenants >= others.tenants
+        )
+
     @property
     def needs_whole_instance(self) -> bool:
         """Whether a tenant's scope counts only where no other tenant is served."""

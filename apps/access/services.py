@@ -124,17 +124,26 @@ def sync_permissions(holder: User | Group, scope: Scope) -> None:
                 if grant.until is None or (known and ends[codename] is None)
                 else (max(grant.until, ends[codename] or grant.until) if known else grant.until)
             )
-    permissions = {
-        p.codename: p
-        for p in AuthPermission.objects.filter(
-            content_type__app_label="access", content_type__model="scope", codename__in=list(ends)
+    there = {row.permission.codename: row for row in _rows_on(table, scope, key)}
+    if gone := [row.pk for codename, row in there.items() if codename not in ends]:
+        table.objects.filter(pk__in=gone).delete()
+    moved = [row for codename, row in there.items() if codename in ends and row.until != ends[codename]]
+    for row in moved:
+        row.until = ends[row.permission.codename]
+    if moved:
+        table.objects.bulk_update(moved, ["until"])
+    if new := ends.keys() - there.keys():
+        of_scopes = AuthPermission.objects.filter(
+            content_type__app_label="access", content_type__model="scope", codename__in=new
         )
-    }
-    table.objects.filter(content_object=scope, **key).exclude(permission__codename__in=list(ends)).delete()
-    for codename, until in ends.items():
-        table.objects.update_or_create(
-            permission=permissions[codename], content_object=scope, **key, defaults={"until": until}
+        by_name = {p.codename: p for p in of_scopes}
+        table.objects.bulk_create(
+            [table(permission=by_name[name], content_object=scope, until=ends[name], **key) for name in new]
         )
+
+
+def _rows_on(table: Any, scope: Scope, key: dict[str, User | Group]) -> Any:
+    return table.objects.filter(content_object=scope, **key).select_related("permission")
 
 
 def sync_role(role: Role) -> None:

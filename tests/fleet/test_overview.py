@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
@@ -145,6 +146,15 @@ def test_what_changed_is_told_to_who_may_know(world: World, as_user: Callable[..
     text = as_user(world.operator).get(URL).content.decode()
     assert "here it happened" in text
     assert "there it happened" not in text
+
+
+def test_it_says_when_nobody_looks_any_more(world: World, as_user: Callable[..., Client]) -> None:
+    said = "No probe has looked at the fleet since"
+    client = as_user(world.operator)
+    Instance.objects.filter(cell=world.cell).update(observed_at=timezone.now())
+    assert said not in client.get(URL).content.decode()
+    Instance.objects.filter(cell=world.cell).update(observed_at=timezone.now() - timedelta(minutes=3))
+    assert said in client.get(URL).content.decode()
 
 
 def test_live_part_is_the_part_of_the_page(world: World, as_user: Callable[..., Client]) -> None:

@@ -10,7 +10,7 @@ from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.shortcuts import get_object_or_404
 
 from apps.access.choices import Permission
-from apps.access.scoping import visible
+from apps.access.scoping import scopes_of, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
 from apps.core.slots import Notice
@@ -156,16 +156,23 @@ ASKED = (Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permissi
 
 def instance_head(user: Any, pk: int) -> InstanceHead:
     """The instance and what is going on with it: three queries, and those of `notices`. Http404 for one that `user` cannot see."""
+    view = scopes_of(user, Permission.VIEW)
+    granted = {p.value for p in ASKED if scopes_of(user, p).covers(view)}
     one = Instance.objects.filter(pk=OuterRef("pk"))
-    asked = {f"may_{p.value}": Exists(visible(user, one, p)) for p in ASKED}
-    sees_cell = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
+    asked = {
+        f"may_{p.value}": Exists(visible(user, one, p))
+        for p in ASKED
+        if p.value not in granted and scopes_of(user, p)
+    }
+    if view.tenants:  # else who sees the instance sees it by its cell or account
+        asked["sees_cell"] = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
     found = visible(user, Instance.objects.select_related("cell__region__account", "certificate"))
-    instance = get_object_or_404(found.annotate(**asked, sees_cell=sees_cell), pk=pk)
+    instance = get_object_or_404(found.annotate(**asked), pk=pk)
     rows = operations_on(user, instance)
     return InstanceHead(
         instance,
-        frozenset(p.value for p in ASKED if getattr(instance, f"may_{p.value}")),
-        bool(getattr(instance, "sees_cell", False)),
+        frozenset(granted | {p.value for p in ASKED if getattr(instance, f"may_{p.value}", False)}),
+        bool(getattr(instance, "sees_cell", True)),
         [line_of(o) for o in rows.filter(state__in=OPEN).order_by("id")[:LAST_OPERATIONS]],
         [line_of(o) for o in rows[:LAST_OPERATIONS]],
         notices.of_instances(user, [pk]).get(pk, ()),

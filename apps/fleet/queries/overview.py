@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.core.cache import cache
-from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, Sum
+from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, Subquery, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -34,6 +34,8 @@ SQUARES = 2_000
 #: Seconds that counts over more instances than that are kept, for each process and set of scopes.
 TALLY_SECONDS = 1.0
 TENANTS_SECONDS = 15.0
+#: Seconds without any probe's look after which the page says so.
+STALE_SECONDS = 60.0
 #: Lines of the board; what is wrong comes first when there are more.
 BOARD_ROWS = 60
 #: Instances drawn singly on a line of the board that is a bar.
@@ -128,6 +130,13 @@ class Overview:
     has_squares: bool = True
 
     @property
+    def unseen_since(self) -> datetime | None:
+        """Since when no probe has looked at anything, so that all of this may be old; None while they do."""
+        looks = [cell.looked_at for cell in self.cells.values() if getattr(cell, "looked_at", None)]
+        last = max(looks, default=None)
+        return last if last and (self.as_of - last).total_seconds() > STALE_SECONDS else None
+
+    @property
     def total(self) -> int:
         return sum(tally.number for tally in self.tallies)
 
@@ -212,12 +221,19 @@ def _key(name: str, user: Any) -> str:
 
 
 def cells_of(user: Any, tallies: Iterable[Tally]) -> dict[int, Cell]:
-    """The cells that hold visible instances and those the user sees empty; `is_seen`: they may open it."""
+    """The cells that hold visible instances and those the user sees empty.
+
+    `is_seen`: they may open it. `looked_at`: when a probe last wrote what it saw of one instance there; each look is
+    at all of them, so that one stands for the cell.
+    """
     held = {tally.cell_id for tally in tallies}
     seen = visible(user, Cell)
+    some = visible(user, Instance).filter(cell=OuterRef("pk")).order_by()
     rows = (
         Cell.objects.filter(Q(pk__in=held) | Q(pk__in=seen.order_by().values("pk")))
-        .annotate(is_seen=Exists(seen.filter(pk=OuterRef("pk"))))
+        .annotate(
+            is_seen=Exists(seen.filter(pk=OuterRef("pk"))), looked_at=Subquery(some.values("observed_at")[:1])
+        )
         .select_related("region__account")
         .order_by("name")
     )
