@@ -1,5 +1,6 @@
 """Giving and taking roles; the system's own actors."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -142,7 +143,7 @@ def sync_permissions(holder: User | Group, scope: Scope) -> None:
         )
 
 
-def _rows_on(table: Any, scope: Scope, key: dict[str, User | Group]) -> Any:
+def _rows_on(table: Any, scope: Scope, key: Mapping[str, User | Group]) -> Any:
     return table.objects.filter(content_object=scope, **key).select_related("permission")
 
 

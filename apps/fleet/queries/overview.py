@@ -132,8 +132,8 @@ class Overview:
     @property
     def unseen_since(self) -> datetime | None:
         """Since when no probe has looked at anything, so that all of this may be old; None while they do."""
-        looks = [cell.looked_at for cell in self.cells.values() if getattr(cell, "looked_at", None)]
-        last = max(looks, default=None)
+        looks = [getattr(cell, "looked_at", None) for cell in self.cells.values()]
+        last = max((look for look in looks if look is not None), default=None)
         return last if last and (self.as_of - last).total_seconds() > STALE_SECONDS else None
 
     @property
