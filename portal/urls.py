@@ -15,6 +15,7 @@ urlpatterns = [
     path("access/", include("apps.access.urls")),
     path("api/v1/", include("apps.fleet.urls_api")),
     path("api/v1/", include("apps.releases.urls_api")),
+    path("scim/v2/", include("apps.access.scim.urls")),
     path("audit/", include("apps.audit.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

@@ -89,11 +89,12 @@ def _fresh_system_actors() -> None:
     """The process remembers system actors' ids, refusals, counts and roles; a flushed test database does not."""
     from django.core.cache import cache
 
-    from apps.access import services
+    from apps.access import limits, services
     from apps.audit import telling
 
     services._system.clear()
     telling.REFUSALS.forget()
+    limits.CALLS.forget()
     cache.clear()
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.core.models import Event, SavedView
 
-from . import granting, services
+from . import granting, leaving, services
 from .choices import Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
 from .models import (
@@ -29,6 +29,7 @@ from .models import (
     PreApproval,
     ReviewItem,
     Role,
+    ScimGroup,
     Scope,
     SsoGroup,
     User,
@@ -60,6 +61,8 @@ class UserAdmin(AccessAdmin):
         "zone",
         "is_active",
         "is_superuser",
+        "is_emergency",
+        "external_id",
         "groups",
         "date_joined",
         "last_login",
@@ -75,8 +78,8 @@ class UserAdmin(AccessAdmin):
         if request.user.is_superuser:
             return self.readonly_fields
         own = ("groups",) if obj is not None and obj.pk == request.user.pk else ()
-        sign_in = ("username", "email") if obj is not None else ()
-        return (*self.readonly_fields, "is_superuser", *sign_in, *own)
+        sign_in = ("username", "email", "external_id") if obj is not None else ("external_id",)
+        return (*self.readonly_fields, "is_superuser", "is_emergency", *sign_in, *own)
 
     def _is_out_of_reach(self, request: HttpRequest, obj: Any) -> bool:
         """The system's own actors are nobody's to change, somebody who may do more than the reader is not theirs."""
@@ -97,6 +100,12 @@ class UserAdmin(AccessAdmin):
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Who is made inactive has left: all that they hold ends, their groups too, so it comes after these are saved."""
+        super().save_related(request, form, formsets, change)
+        if change and "is_active" in form.changed_data and not form.instance.is_active:
+            leaving.leave(form.instance, actor=request.user, reason=given_reason(request))
 
 
 @admin.register(Group)
@@ -275,6 +284,16 @@ class SsoGroupAdmin(ReadOnlyAdmin):
     search_fields = ("claim", "group__name")
 
 
+@admin.register(ScimGroup)
+class ScimGroupAdmin(ReadOnlyAdmin):
+    """The directory's own: it is changed over there."""
+
+    on_everything = True
+    list_display = ("display_name", "external_id", "updated_at")
+    search_fields = ("display_name", "external_id")
+    fields = ("display_name", "external_id")
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     """That there is one, and since when it was used. Its digest is not among the fields."""
@@ -283,7 +302,7 @@ class ApiTokenAdmin(ReadOnlyAdmin):
     list_display = ("name", "start", "owner", "expires_at", "last_used_at", "revoked_at")
     list_select_related = ("owner",)
     search_fields = ("name", "start", "owner__username")
-    fields = ("name", "start", "owner", "permissions", "expires_at", "last_used_at", "revoked_at")
+    fields = ("name", "start", "owner", "permissions", "may_give", "expires_at", "last_used_at", "revoked_at")
 
 
 @admin.register(Notice)

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from . import tokens
+from . import limits, tokens
 from .choices import Permission
 from .scoping import holds
 
@@ -46,6 +46,8 @@ def api(permission: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[Vi
                 message = "Send a valid API token: Authorization: Bearer dt_…"
                 return error(401, message, **{"WWW-Authenticate": "Bearer"})
             request.user = token.owner
+            if seconds := limits.wait(token.pk):
+                return error(429, f"Come again in {seconds} s.", **{"Retry-After": str(seconds)})
             if not holds(request.user, permission):
                 return error(403, f"The token or its owner lacks “{Permission(permission).label}”.")
             return _answer(view, request, *args, **kwargs)

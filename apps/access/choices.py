@@ -23,6 +23,7 @@ class Permission(models.TextChoices):
     BREAK_GLASS = "break_glass", "Break glass in an emergency"
     SEE_COST = "see_cost", "See cost and revenue"
     KEEP_BOOKS = "keep_books", "Import bills, change allocation rules"
+    PROVISION = "provision", "Provision people and groups (SCIM)"
 
 
 #: Permissions that change something for every tenant of an instance: on a shared instance a tenant's
@@ -47,11 +48,16 @@ SECOND_FACTOR = CHANGING | {
     Permission.BREAK_GLASS,
     Permission.MANAGE_RELEASES,
     Permission.KEEP_BOOKS,
+    Permission.PROVISION,
 }
 
 
 #: What breaking glass never carries: who is in for an hour lets nobody else in, and lets nothing through.
-NOT_IN_EMERGENCY = frozenset({Permission.MANAGE_ACCESS, Permission.BREAK_GLASS, Permission.APPROVE})
+NOT_IN_EMERGENCY = frozenset(
+    {Permission.MANAGE_ACCESS, Permission.BREAK_GLASS, Permission.APPROVE, Permission.PROVISION}
+)
+#: What a directory's client never gives: with it, whoever holds the client's token could let themselves in.
+NEVER_PROVISIONED = frozenset({Permission.MANAGE_ACCESS, Permission.PROVISION})
 
 
 class ScopeKind(models.TextChoices):

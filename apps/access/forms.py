@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from . import scoping
-from .choices import NOT_IN_EMERGENCY, Permission, ScopeKind, Verdict
+from .choices import NEVER_PROVISIONED, NOT_IN_EMERGENCY, Permission, ScopeKind, Verdict
 from .models import Role, User
 
 
@@ -242,6 +242,12 @@ class TokenForm(forms.Form):
     permissions = forms.MultipleChoiceField(
         label="May", widget=forms.CheckboxSelectMultiple, help_text="of what you hold yourself"
     )
+    may_give = forms.MultipleChoiceField(
+        label="Groups may give",
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text="for a directory's token (SCIM): what the groups that it fills may allow",
+    )
     days = forms.TypedChoiceField(
         label="For", coerce=int, choices=[(7, "a week"), (30, "30 days"), (90, "90 days"), (365, "a year")]
     )
@@ -250,3 +256,8 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         held = [(value, label) for value, label in Permission.choices if scoping.holds(user, value)]
         self.fields["permissions"].choices = held  # type: ignore[attr-defined]
+        if not scoping.scopes_of(user, Permission.PROVISION).everything:
+            del self.fields["may_give"]
+        else:
+            given = [one for one in held if one[0] not in NEVER_PROVISIONED]
+            self.fields["may_give"].choices = given  # type: ignore[attr-defined]

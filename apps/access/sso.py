@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.shortcuts import redirect
 
@@ -20,6 +20,7 @@ from apps.core.context import acting
 from apps.core.events import event, record
 
 from . import granting, lockout, roles, services
+from .choices import UserKind
 from .granting import NotGiven
 from .models import SsoGroup, User
 
@@ -42,12 +43,33 @@ def mapped(names: frozenset[str]) -> QuerySet[Group]:
     return Group.objects.filter(sso_groups__claim__in=names).distinct().order_by("name")
 
 
+def directory_names(person: User) -> frozenset[str]:
+    """The groups that the directory (SCIM) has put them into: a sign-in without a groups claim takes nobody out of them."""
+    rows = person.scim_groups.values_list("display_name", "external_id")
+    return frozenset(name for row in rows for name in row if name)
+
+
+def provisioned(account: Any) -> User | None:
+    """Whom the directory made under the very id that the provider signs in: `sub`, or Entra's `oid`.
+
+    Never a superuser or an emergency account: nobody becomes one of those by what a directory says.
+    """
+    claims = account.extra_data
+    parts = [
+        part for part in (claims.get("userinfo"), claims.get("id_token"), claims) if isinstance(part, dict)
+    ]
+    ids = {str(account.uid)} | {str(part["oid"]) for part in parts if part.get("oid")}
+    rows = User.objects.filter(is_active=True, is_superuser=False, is_emergency=False, kind=UserKind.PERSON)
+    found: User | None = rows.filter(external_id__in=ids - {""}).order_by("pk").first()
+    return found
+
+
 def sync(person: User, names: frozenset[str]) -> None:
-    """Put `person` into the mapped groups that the provider names, and out of those it does not; others stay.
+    """Put `person` into the mapped groups that the provider or the directory (SCIM) names, and out of those neither does.
 
     Raises lockout.LastManager where that would leave nobody who manages access; nothing is changed then.
     """
-    wanted = set(mapped(names))
+    wanted = set(mapped(names | directory_names(person)))
     held = set(person.groups.filter(sso_groups__isnull=False).distinct())
     if wanted == held:
         return
@@ -69,7 +91,7 @@ def sync(person: User, names: frozenset[str]) -> None:
 
 
 def map_group(*, claim: str, group: Group, actor: Any, reason: str) -> SsoGroup:
-    """Let a group at the provider mean one here.
+    """Let a group at the provider mean one here: for who the directory (SCIM) says is in it now, else at the next sign-in.
 
     Raises PermissionDenied where that group may do more than `actor`: they may be in it over there. NotGiven twice.
     """
@@ -80,6 +102,10 @@ def map_group(*, claim: str, group: Group, actor: Any, reason: str) -> SsoGroup:
         raise NotGiven(f"{claim} means {group} already.")
     with transaction.atomic(durable=True), acting(actor, reason=reason):
         made = SsoGroup.objects.create(claim=claim, group=group)
+        here_now = User.objects.filter(
+            Q(scim_groups__display_name=claim) | Q(scim_groups__external_id=claim), is_active=True
+        )
+        group.user_set.add(*here_now.exclude(pk=actor.pk).distinct())
         record([event("sso.mapped", f"Who is in {claim} at the identity provider is in {group}")])
     return made
 
@@ -104,6 +130,12 @@ class SsoAdapter(DefaultSocialAccountAdapter):
             return
         if sociallogin.state.get("process") == "connect":
             return  # who is signed in already links their own account
+        if person := provisioned(sociallogin.account):
+            reason = "first sign-in of somebody the directory made"
+            with transaction.atomic(), acting(services.system_actor("sso"), reason=reason, via="system"):
+                sociallogin.connect(request, person)
+                self._sync(request, person, sociallogin)
+            return
         if not mapped(groups_of(sociallogin.account.extra_data)).exists():
             self._refuse(
                 request,
@@ -131,7 +163,8 @@ class SsoAdapter(DefaultSocialAccountAdapter):
     def authenticate_by_email(self, sociallogin: Any) -> Any:
         """As allauth's, but nobody becomes a superuser, or one of the system's own, by an address."""
         found = super().authenticate_by_email(sociallogin)
-        return found if found and not found[0].is_superuser and found[0].kind == "person" else None
+        is_ordinary = found and not found[0].is_superuser and not found[0].is_emergency
+        return found if is_ordinary and found[0].kind == UserKind.PERSON else None
 
     def _sync(self, request: HttpRequest, person: Any, sociallogin: Any) -> None:
         try:

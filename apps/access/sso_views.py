@@ -3,15 +3,20 @@
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Count, Max
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
 
 from . import roles, sso
 from .choices import Permission
 from .forms import SsoGroupForm
 from .granting import NotGiven
-from .models import SsoGroup
+from .models import ApiToken, ScimGroup, SsoGroup, User
 from .reauth import proved_again
+from .scoping import holds
 from .tabs import tabs
 from .views_base import needs
 
@@ -48,6 +53,36 @@ def unmap_group(request: HttpRequest, pk: int) -> HttpResponse:
     except NotGiven as error:
         messages.error(request, str(error))
     return redirect("access:sso_groups")
+
+
+@needs(Permission.MANAGE_ACCESS)
+def scim(request: HttpRequest) -> HttpResponse:
+    """The directory that provisions people and groups: with which tokens, when last, what it keeps here and what that means."""
+    means: dict[str, list[SsoGroup]] = {}
+    for row in SsoGroup.objects.select_related("group").order_by("claim", "group__name"):
+        means.setdefault(row.claim, []).append(row)
+    groups = ScimGroup.objects.annotate(people=Count("members")).order_by("display_name")
+    numbers = Paginator(groups, 50).get_page(request.GET.get("page"))
+    from_there = User.objects.exclude(external_id="")
+    context = {
+        "tokens": ApiToken.objects.filter(permissions__contains=[Permission.PROVISION])
+        .select_related("owner")
+        .order_by("-last_used_at", "-pk")[:20],
+        "groups": [
+            (one, means.get(one.display_name, []) + means.get(one.external_id or "\0", [])) for one in numbers
+        ],
+        "page": numbers,
+        "base": f"{settings.PUBLIC_URL.rstrip('/')}/scim/v2/",
+        "people": from_there.count(),
+        "left": from_there.filter(is_active=False).count(),
+        "last": ApiToken.objects.filter(permissions__contains=[Permission.PROVISION]).aggregate(
+            at=Max("last_used_at")
+        ),
+        "trail_url": f"{reverse('audit:list')}?via=scim" if holds(request.user, Permission.SEE_AUDIT) else "",
+        "now": timezone.now(),
+        "tabs": tabs(request, "scim"),
+    }
+    return render(request, "access/scim.html", context)
 
 
 def _page(request: HttpRequest, form: SsoGroupForm, *, status: int = 200) -> HttpResponse:

@@ -14,7 +14,7 @@ from apps.core.context import acting
 from apps.core.events import event, record
 
 from . import scoping
-from .choices import Permission, UserKind
+from .choices import NEVER_PROVISIONED, Permission, UserKind
 from .granting import NotGiven
 from .models import ApiToken
 
@@ -28,26 +28,44 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def issue(*, owner: Any, name: str, permissions: Sequence[str], days: int) -> tuple[ApiToken, str]:
+def issue(
+    *, owner: Any, name: str, permissions: Sequence[str], days: int, may_give: Sequence[str] = ()
+) -> tuple[ApiToken, str]:
     """A new token and its secret, which is nowhere kept: show it now or never.
 
-    Raises NotGiven for no permission, one that the owner does not hold anywhere, or a bad length.
+    `may_give`: what the groups that a provisioning token fills may allow. Raises NotGiven for no permission, one
+    that the owner does not hold anywhere (to provision: on everything), or a bad length.
     """
     wanted = [str(p) for p in Permission if p in permissions]
     if not wanted:
         raise NotGiven("Choose what the token may do.")
     if lacking := [Permission(p).label for p in wanted if not scoping.holds(owner, p)]:
         raise NotGiven(f"You do not hold: {', '.join(lacking)}.")
+    given = _may_give(owner, wanted, may_give)
     if not 1 <= days <= MOST_DAYS:
         raise NotGiven(f"A token lasts a day to {MOST_DAYS} days.")
     secret = PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic(durable=True), acting(owner, reason=f"makes the API token {name}"):
         token = ApiToken.objects.create(
-            owner=owner, name=name, start=secret[:8], digest=_digest(secret), permissions=wanted,
+            owner=owner, name=name, start=secret[:8], digest=_digest(secret), permissions=wanted, may_give=given,
             expires_at=timezone.now() + timedelta(days=days),
         )  # fmt: skip
         record([event("token.made", f"{owner} made the API token {name}")])
     return token, secret
+
+
+def _may_give(owner: Any, wanted: Sequence[str], may_give: Sequence[str]) -> list[str]:
+    given = [str(p) for p in Permission if p in may_give]
+    if Permission.PROVISION not in wanted:
+        if given:
+            raise NotGiven(f"Only a token that may “{Permission.PROVISION.label}” fills groups.")
+        return []
+    if not scoping.scopes_of(owner, Permission.PROVISION).everything:
+        raise NotGiven("People and groups reach everywhere: to provision them you need it on everything.")
+    barred = [Permission(p).label for p in given if p in NEVER_PROVISIONED or not scoping.holds(owner, p)]
+    if barred:
+        raise NotGiven(f"No directory gives these, or you do not hold them: {', '.join(barred)}.")
+    return given
 
 
 def find(secret: str) -> ApiToken | None:

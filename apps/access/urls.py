@@ -36,6 +36,7 @@ urlpatterns = [
     path("single-sign-on/", sso_views.sso_groups, name="sso_groups"),
     path("single-sign-on/map/", sso_views.map_group, name="map_group"),
     path("single-sign-on/<int:pk>/unmap/", sso_views.unmap_group, name="unmap_group"),
+    path("directory/", sso_views.scim, name="scim"),
     path("reviews/", review_views.reviews, name="reviews"),
     path("reviews/start/", review_views.start_review, name="start_review"),
     path("reviews/<int:pk>/", review_views.review, name="review"),

@@ -15,7 +15,7 @@ from .choices import EventKind, StreamKind
 from .models import AuditEntry, AuditSeal, AuditStream
 from .queries import model_choices
 
-VIAS = ("page", "admin", "api", "command", "schedule", "system")
+VIAS = ("page", "admin", "api", "scim", "command", "schedule", "system")
 #: How many people one text may mean.
 MOST_PEOPLE = 100
 

@@ -144,6 +144,7 @@ OF_OTHERS: dict[str, str] = dict.fromkeys(
         "account.EmailAddress",
         "socialaccount.SocialAccount",
         "access.SsoGroup",
+        "access.ScimGroup",
         "access.AccessReview",
         "access.ReviewItem",
     ),

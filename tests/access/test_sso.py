@@ -230,6 +230,36 @@ class TestTakingOver:
         assert not is_in(client)
 
 
+class TestProvisioned:
+    """Whom the directory (SCIM) made comes in by the id that it gave them, and as nobody else."""
+
+    def test_the_first_sign_in_meets_them(self, provider: str, operators: Group) -> None:
+        ada = factories.make_user("ada.l", email="ada@example.com", external_id="00u1")
+        told(provider, "00u1", [])
+        client, answer = sign_in("00u1")
+        assert answer.url == "/"
+        assert is_in(client)
+        assert SocialAccount.objects.get().user == ada
+        assert (
+            AuditEntry.objects.filter(content_type__model="socialaccount").get().actor.username
+            == "system:sso"
+        )
+
+    @pytest.mark.parametrize(
+        "fields", [{"is_superuser": True}, {"is_emergency": True}, {"is_active": False}], ids=str
+    )
+    def test_never_an_account_that_no_directory_touches(
+        self, provider: str, operators: Group, fields: dict[str, bool]
+    ) -> None:
+        superuser = fields.pop("is_superuser", False)
+        kept = factories.make_user(
+            "root", email="root@example.com", external_id="00u1", superuser=superuser, **fields
+        )
+        told(provider, "00u1", ["fleet-ops"], email="eve@example.com")
+        sign_in("00u1")
+        assert not SocialAccount.objects.filter(user=kept).exists()
+
+
 class TestThePage:
     def test_it_is_offered_where_there_is_one(self, provider: str) -> None:
         assert "Sign in with Example" in Client().get("/accounts/login/").content.decode()

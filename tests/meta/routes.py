@@ -15,6 +15,8 @@ OTHERS = {
     "static/": "files that everybody may have",
 }
 
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 
 @dataclass(frozen=True)
 class Route:
@@ -30,9 +32,9 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """GET, POST or both. A view that declares none is there to be read."""
+        """What it takes, of METHODS. A view that declares none is there to be read."""
         declared = getattr(self.view, "declared_methods", ("GET",))
-        return tuple(method for method in ("GET", "POST") if method in declared)
+        return tuple(method for method in METHODS if method in declared)
 
 
 def walk(patterns: Any = None, path: str = "", names: tuple[str, ...] = ()) -> Iterator[Route]:

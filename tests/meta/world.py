@@ -295,6 +295,9 @@ class World:
                 for name in ("group", "give_to_group", "put_in_group", "take_out_of_group")
             },
             "access": {"pk": self.people["viewer_in"].pk},
+            "scim:type": {"name": "User"},
+            "scim:schema": {"name": "x"},
+            "scim": {"pk": "1"},
             "audit:checkpoint": {"number": self.seal.number},
             "cost:tenant": {"pk": self.tenant.pk},
             "cost:remove_rule": {"pk": self.rule.pk},

@@ -2,7 +2,7 @@
 
 from .asking import AccessRequest, BreakGlass, PreApproval
 from .granted import Grant, RecordedUserManager, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
-from .mapping import SsoGroup
+from .mapping import ScimGroup, SsoGroup
 from .reviewing import AccessReview, ReviewItem
 from .signing import ApiToken, Notice
 
@@ -17,6 +17,7 @@ __all__ = [
     "RecordedUserManager",
     "ReviewItem",
     "Role",
+    "ScimGroup",
     "Scope",
     "ScopeGroupPermission",
     "ScopeUserPermission",

@@ -20,6 +20,14 @@ class User(Recorded, AbstractUser):
 
     kind = models.CharField(max_length=8, choices=UserKind.choices, default=UserKind.PERSON)
     zone = models.CharField(max_length=64, blank=True, help_text="IANA time zone; empty: the browser's")
+    external_id = models.CharField(
+        max_length=254, blank=True, default="", help_text="what the company's directory (SCIM) knows them by"
+    )
+    is_emergency = models.BooleanField(
+        "emergency account",
+        default=False,
+        help_text="for when the identity provider is away: the directory neither sees nor changes it",
+    )
 
     AUDIT_EXCLUDE = ("password", "last_login")
     AUDIT_EXEMPT = ""
@@ -28,6 +36,11 @@ class User(Recorded, AbstractUser):
 
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["external_id"], condition=~models.Q(external_id=""), name="user_external_id_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username

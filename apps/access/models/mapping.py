@@ -5,6 +5,8 @@ from django.db import models
 
 from apps.core.models import BaseModel
 
+from .granted import User
+
 
 class SsoGroup(BaseModel):
     """Who is in a group at the identity provider is in a group here, from their next sign-in on.
@@ -22,3 +24,28 @@ class SsoGroup(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.claim} → {self.group}"
+
+
+class ScimGroup(BaseModel):
+    """A group as the company's directory keeps it here by SCIM, whether or not it means anything.
+
+    It means the groups that `SsoGroup` maps its name or its external id to; who is in it is in those.
+    """
+
+    display_name = models.CharField("name", max_length=200, unique=True)
+    external_id = models.CharField(max_length=254, blank=True, default="")
+    members = models.ManyToManyField(User, related_name="scim_groups", blank=True)
+
+    class Meta:
+        verbose_name = "directory group"
+        ordering = ["display_name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["external_id"],
+                condition=~models.Q(external_id=""),
+                name="scimgroup_external_id_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.display_name

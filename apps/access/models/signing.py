@@ -24,6 +24,12 @@ class ApiToken(BaseModel):
     start = models.CharField(max_length=12, help_text="the first characters, to tell it from others")
     digest = models.CharField(max_length=64, unique=True, editable=False)
     permissions = ArrayField(models.CharField(max_length=40, choices=Permission.choices))
+    may_give = ArrayField(
+        models.CharField(max_length=40, choices=Permission.choices),
+        default=list,
+        blank=True,
+        help_text="for provisioning: what the groups that it fills may allow",
+    )
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
