@@ -161,6 +161,8 @@ class BlastPolicyAdmin(ShownAdmin):
     list_display = (
         "scope",
         "label",
+        "measure",
+        "currency",
         "max_count",
         "max_percent",
         "wanted_count",

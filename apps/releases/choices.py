@@ -126,7 +126,18 @@ class GateMode(models.TextChoices):
 class PolicyScope(models.TextChoices):
     FLEET = "fleet", "The whole fleet"
     ACCOUNT = "account", "One account"
+    REGION = "region", "One region"
+    PLAN = "plan", "One plan"
     CELL = "cell", "One cell"
+
+
+class Measure(models.TextChoices):
+    """What a limit of the blast radius counts."""
+
+    INSTANCES = "instances", "Instances"
+    TENANTS = "tenants", "Tenants"
+    REVENUE = "revenue", "Revenue"
+    CELLS = "cells", "Cells"
 
 
 class VexWhy(models.TextChoices):

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from apps.access import scoping
 from apps.access.choices import Permission
 from apps.access.scoping import Scopes
+from apps.accounts.models import Region
 from apps.fleet.scopes import instance_ids, tenants_within
 from apps.tenants.models import Tenant
 
@@ -56,7 +57,12 @@ def of_tenants(scopes: Scopes) -> Q:
 def policies_within(scopes: Scopes) -> Q:
     if scopes.permission not in READING:
         return NOTHING
-    return Q(scope="account", object_id__in=scopes.accounts) | Q(scope="cell", object_id__in=scopes.cells)
+    regions = Region.objects.filter(account_id__in=scopes.accounts).order_by()
+    return (
+        Q(scope="account", object_id__in=scopes.accounts)
+        | Q(scope="region", object_id__in=regions.values("pk"))
+        | Q(scope="cell", object_id__in=scopes.cells)
+    )
 
 
 def freezes_within(scopes: Scopes) -> Q:

@@ -18,7 +18,8 @@ from apps.operations.models import Operation
 
 from ..choices import TOUCHED, UNENDED, RolloutState, TargetState, WaveState
 from ..models import Rollout, RolloutTarget, Wave
-from ..planning import Worst, revenue_of, tenants_of, worst_of
+from ..planning import Worst, tenants_of, worst_of
+from ..prices import revenue_of
 from ..rollouts import LABELS, orders_for
 from ..scheduling import TAKES_IN, newcomers
 from ..standing import frozen_until, held_instances
