@@ -3,7 +3,7 @@
 import dramatiq
 from django.db.utils import InterfaceError, OperationalError
 
-from . import driving, exposing, reminding
+from . import driving, exposing, hotpatching, reminding
 
 AWAY = (OperationalError, InterfaceError)
 
@@ -25,3 +25,9 @@ def watch_exposure() -> None:
 def warn_before_deadlines() -> None:
     """Tell of deadlines that are near while somebody is still exposed."""
     reminding.warn_before_deadlines()
+
+
+@dramatiq.actor(max_retries=0, max_age=30_000, queue_name="rollouts", throws=AWAY)
+def watch_hot_patches() -> None:
+    """See which hot patches came in force, are over, or have to be reminded of."""
+    hotpatching.watch_hot_patches()

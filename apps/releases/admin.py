@@ -16,6 +16,7 @@ from .models import (
     Exposure,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     ReleaseComponent,
     Rollout,
@@ -79,6 +80,15 @@ class RolloutAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     list_select_related = ("release", "started_by")
     search_fields = ("=id", "release__version", "reason")
+
+
+@admin.register(HotPatch)
+class HotPatchAdmin(ReadOnlyAdmin):
+    """Its rollout brings it, its watch ends it."""
+
+    list_display = ("tenant", "rollout", "until", "in_force_since", "ended_at", "asked_by")
+    list_select_related = ("tenant", "rollout__release", "asked_by")
+    search_fields = ("tenant__name", "tenant__key", "=rollout__id")
 
 
 @admin.register(Wave)

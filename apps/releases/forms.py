@@ -11,7 +11,7 @@ from apps.accounts.models import Account
 from apps.operations.services import MIN_REASON
 from apps.tenants.models import Tenant
 
-from .choices import UNDEPLOYABLE, Measure, PolicyScope, VexWhy
+from .choices import UNDEPLOYABLE, GateMode, Measure, PolicyScope, VexWhy
 from .models import Freeze, Release, Rollout
 from .rules import SCOPE_MODELS
 from .windows import DAYS
@@ -99,6 +99,36 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
         release: Any = self.fields["release"]
         release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
         release.empty_label = "choose…"
+
+
+class HotPatchForm(forms.Form):
+    """A version for one tenant alone."""
+
+    tenant = forms.CharField(help_text="its key", max_length=63)
+    release = forms.ModelChoiceField(Release.objects.none(), empty_label="choose…")
+    until = forms.DateTimeField(
+        help_text="when the tenant shall be back on the main line",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
+    gate = forms.ChoiceField(label="The gate looks at", choices=GateMode.choices, initial=GateMode.HEALTH)
+    bake_seconds = forms.IntegerField(label="Bake time (s)", min_value=0, max_value=86_400, initial=60)
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        release: Any = self.fields["release"]
+        release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
+
+    def clean_tenant(self) -> Tenant:
+        return tenant_of(self.user, self.cleaned_data["tenant"])
+
+
+class UntilForm(forms.Form):
+    """A new end."""
+
+    until = forms.DateTimeField(label="Until")
+    reason = reason_field()
 
 
 class VexForm(forms.Form):

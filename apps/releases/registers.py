@@ -5,12 +5,13 @@ from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import guard_rails, ticks
 
-from . import guarding, scopes, search
+from . import guarding, notices, scopes, search
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
+    notices.register()
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
     simulated.register_versions(search.known_versions)
@@ -23,6 +24,7 @@ def register() -> None:
     benches.register("releases", _bench)
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
+    ticks.register("hot patches", every=30.0, send=_send("watch_hot_patches"))
     ticks.register("security deadlines", every=60.0, send=_send("warn_before_deadlines"))
 
 

@@ -10,7 +10,7 @@ from django.http import Http404
 from django.utils import timezone
 
 from apps.access.choices import Permission
-from apps.access.scoping import allowed, require
+from apps.access.scoping import require
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -37,11 +37,19 @@ def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
 
     Raises Refused (nothing to roll out to, a release that cannot be deployed) and ValidationError.
     """
-    reason = given_reason(rollout.reason)
+    plan = checked_plan(rollout, actor=actor)
+    with transaction.atomic(durable=True), acting(actor, reason=rollout.reason):
+        write_rollout(rollout, plan)
+    return plan
+
+
+def checked_plan(rollout: Rollout, *, actor: Any) -> RolloutPlan:
+    """The plan of a rollout that may be prepared. Raises as `prepare_rollout`; writes nothing."""
+    rollout.reason = given_reason(rollout.reason)
     rollout.full_clean(exclude=["started_by"])
     if why := why_not_deployable(rollout.release):
         raise Refused(why)
-    plan = plan_rollout(
+    return plan_rollout(
         release=rollout.release,
         query=rollout.query,
         canary=rollout.canary,
@@ -49,18 +57,14 @@ def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
         concurrency=rollout.concurrency,
         actor=actor,
     )
-    with transaction.atomic(durable=True), acting(actor, reason=reason):
-        rollout.save()
-        write_waves(rollout, plan.waves, plan.from_versions)
-        record(
-            [
-                event(
-                    "rollout.prepared",
-                    f"Rollout of {rollout.release} to {plan.total:,} instances was prepared",
-                )
-            ]
-        )
-    return plan
+
+
+def write_rollout(rollout: Rollout, plan: RolloutPlan) -> None:
+    """Write a rollout as planned, with its event; the caller holds a transaction and acts."""
+    rollout.save()
+    write_waves(rollout, plan.waves, plan.from_versions)
+    title = f"Rollout of {rollout.release} to {plan.total:,} instances was prepared"
+    record([event("rollout.prepared", title)])
 
 
 def move_rollout(
@@ -103,10 +107,8 @@ LABELS = {
 }  # fmt: skip
 
 
-def orders_for(rollout: Rollout, actor: Any) -> list[str]:
-    """What `actor` can order of a rollout now."""
-    if not allowed(actor, Permission.ROLL_OUT, rollout):
-        return []
+def orders_of(rollout: Rollout) -> list[str]:
+    """What can be ordered of a rollout now, by who may roll out to all of it."""
     found = [name for name, (_, since) in ORDERS.items() if rollout.state in since]
     return found + (["pass_gate"] if _waiting_gate(rollout) else [])
 

@@ -21,6 +21,7 @@ from .models import (
     Exposure,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     Rollout,
     RolloutTarget,
@@ -80,6 +81,7 @@ def register() -> None:
     scoping.register(RolloutTarget, targets_within)
     scoping.register(Exposure, targets_within)
     scoping.register(Hold, of_tenants)
+    scoping.register(HotPatch, of_tenants)
     scoping.register(Window, of_tenants)
     scoping.register(BlastPolicy, policies_within)
     scoping.register(Freeze, freezes_within)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import exposure, releases, rollouts, rules
+from .views import exposure, hotpatches, releases, rollouts, rules
 
 app_name = "releases"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
     path("rollouts/<int:pk>/order/", rollouts.order, name="steer"),
     path("rollouts/<int:pk>/schedule/", rollouts.schedule, name="schedule"),
     path("rollouts/<int:pk>/newcomers/", rollouts.take_in, name="take_in"),
+    path("rollouts/<int:pk>/extend/", hotpatches.extend_hot_patch, name="extend_hot_patch"),
+    path("rollouts/hot-patch/", hotpatches.new_hot_patch, name="new_hot_patch"),
     path("rollouts/<int:pk>/report.json", rollouts.rollout_report, name="report"),
     path("rollouts/targets/<int:target_pk>/", rollouts.order_target, name="steer_target"),
     path("calendar/", rollouts.calendar, name="calendar"),

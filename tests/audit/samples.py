@@ -68,6 +68,7 @@ from apps.releases.models import (
     BlastPolicy,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     Rollout,
     VexStatement,
@@ -362,6 +363,15 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
             tenant=factories.make_tenant(), until=LATER, reason="because", set_by=factories.make_user()
         ),
         {"reason": "another reason"},
+    ),
+    HotPatch: (
+        lambda: HotPatch(
+            rollout=_saved(Rollout(release=_release(), reason="because")),
+            tenant=factories.make_tenant(),
+            until=LATER,
+            asked_by=factories.make_user(),
+        ),
+        {"until": LATER + timedelta(days=1)},
     ),
     Freeze: (
         lambda: Freeze(name=_n("freeze"), starts_at=AT, ends_at=LATER, reason="because"),

@@ -1,6 +1,7 @@
 """Releases and what is in them; rollouts; exposure; the rules that rollouts keep."""
 
 from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
+from .hotpatches import HotPatch
 from .releases import Artifact, Component, Release, ReleaseComponent
 from .rollouts import Rollout, RolloutTarget, Wave
 from .rules import BlastPolicy, Freeze, Hold, Window
@@ -14,6 +15,7 @@ __all__ = [
     "Exposure",
     "Freeze",
     "Hold",
+    "HotPatch",
     "Release",
     "ReleaseComponent",
     "Rollout",

@@ -10,17 +10,18 @@ from django.db.models import Count, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from apps.access.scoping import visible
+from apps.access.choices import Permission
+from apps.access.scoping import allowed, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.fleet.choices import WRONG
 from apps.fleet.models import Placement
 from apps.operations.models import Operation
 
 from ..choices import TOUCHED, UNENDED, RolloutState, TargetState, WaveState
-from ..models import Rollout, RolloutTarget, Wave
+from ..models import HotPatch, Rollout, RolloutTarget, Wave
 from ..planning import Worst, tenants_of, worst_of
 from ..prices import revenue_of
-from ..rollouts import LABELS, orders_for
+from ..rollouts import LABELS, orders_of
 from ..scheduling import TAKES_IN, newcomers
 from ..standing import frozen_until, held_instances
 
@@ -93,6 +94,8 @@ class RolloutPage:
     held: list[str]
     frozen: list[str]
     newcomers: int
+    hot_patch: HotPatch | None
+    may_steer: bool
 
     @property
     def is_live(self) -> bool:
@@ -118,7 +121,7 @@ def shares_of(counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
 
 def rollout_page(user: Any, pk: int) -> RolloutPage:
     """One rollout, as much of it as the reader sees; 404 for one they see nothing of."""
-    rows = Rollout.objects.select_related("release", "started_by", "advisory")
+    rows = Rollout.objects.select_related("release", "started_by", "advisory", "hot_patch__tenant")
     rollout = get_object_or_404(visible(user, rows), pk=pk)
     targets = visible(user, RolloutTarget).filter(rollout=rollout)
     by_wave: dict[int, Counter[str]] = {}
@@ -135,6 +138,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         else 0
     )
     is_draft = rollout.state == RolloutState.DRAFT
+    may_steer = allowed(user, Permission.ROLL_OUT, rollout)
     exceptions = _exceptions(targets)
     _add_operations(user, exceptions)
     return RolloutPage(
@@ -152,12 +156,14 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         counts=counts,
         total=total,
         exceptions=exceptions,
-        orders=[(name, LABELS[name]) for name in orders_for(rollout, user)],
+        orders=[(name, LABELS[name]) for name in orders_of(rollout)] if may_steer else [],
         worst=_worst(rollout, targets) if is_draft else Worst(),
         squares=squares,
         held=_held(rollout, targets) if is_draft else [],
         frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
         newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
+        hot_patch=getattr(rollout, "hot_patch", None),
+        may_steer=may_steer,
     )
 
 

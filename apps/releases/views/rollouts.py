@@ -1,7 +1,9 @@
 """The list of rollouts; a new one; one of them, live."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
@@ -99,51 +101,49 @@ def _page(request: HttpRequest, pk: int, *, status: int = 200, **said: Any) -> H
     return answer(request, "releases/rollout.html", "live", context, status=status)
 
 
-@needs("roll_out", methods=("POST",))
-def order(request: HttpRequest, pk: int) -> HttpResponse:
-    """Start, pause, resume, abort, roll back, retry, pass a gate, discard."""
+def carry_out(
+    request: HttpRequest, pk: int, form: forms.Form, act: Callable[[Rollout, dict[str, Any]], Any]
+) -> HttpResponse:
+    """What a person asks of one rollout: `act` gets it and what the form says; the page again with what is wrong."""
     found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
     require(request.user, Permission.ROLL_OUT, found)
-    form = ReasonForm(request.POST)
     if not form.is_valid():
         return _page(request, pk, status=422, order_error=first_error(form))
     try:
-        services.steer(
-            found, request.POST.get("order", ""), actor=request.user, reason=form.cleaned_data["reason"]
-        )
-    except Refused as refusal:
-        return _page(request, pk, status=422, order_error=str(refusal))
+        act(found, form.cleaned_data)
+    except (Refused, ValidationError) as refusal:
+        return _page(request, pk, status=422, order_error=words_of(refusal))
     return go(request, "releases:rollout", pk)
+
+
+@needs("roll_out", methods=("POST",))
+def order(request: HttpRequest, pk: int) -> HttpResponse:
+    """Start, pause, resume, abort, roll back, retry, pass a gate, discard."""
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        services.steer(found, request.POST.get("order", ""), actor=request.user, **said)
+
+    return carry_out(request, pk, ReasonForm(request.POST), act)
 
 
 @needs("roll_out", methods=("POST",))
 def schedule(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a prepared rollout start by itself, or no longer."""
-    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
-    require(request.user, Permission.ROLL_OUT, found)
-    form = ScheduleForm(request.POST)
-    if not form.is_valid():
-        return _page(request, pk, status=422, order_error=first_error(form))
-    try:
-        scheduling.schedule_start(found, actor=request.user, **form.cleaned_data)
-    except Refused as refusal:
-        return _page(request, pk, status=422, order_error=str(refusal))
-    return go(request, "releases:rollout", pk)
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        scheduling.schedule_start(found, actor=request.user, **said)
+
+    return carry_out(request, pk, ScheduleForm(request.POST), act)
 
 
 @needs("roll_out", methods=("POST",))
 def take_in(request: HttpRequest, pk: int) -> HttpResponse:
     """Take in instances that were made since its set was frozen."""
-    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
-    require(request.user, Permission.ROLL_OUT, found)
-    form = ReasonForm(request.POST)
-    if not form.is_valid():
-        return _page(request, pk, status=422, order_error=first_error(form))
-    try:
-        scheduling.take_in_newcomers(found, actor=request.user, reason=form.cleaned_data["reason"])
-    except Refused as refusal:
-        return _page(request, pk, status=422, order_error=str(refusal))
-    return go(request, "releases:rollout", pk)
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        scheduling.take_in_newcomers(found, actor=request.user, **said)
+
+    return carry_out(request, pk, ReasonForm(request.POST), act)
 
 
 @needs("view")
