@@ -7,8 +7,9 @@ from apps.core import navigation
 from apps.fleet import observing
 from apps.fleet.benches import registry as benches
 from apps.operations import ticks
+from apps.releases import escalating
 
-from . import health, notices, scopes, summary
+from . import health, notices, scopes, security_clock, summary
 
 
 def register() -> None:
@@ -16,6 +17,7 @@ def register() -> None:
     scopes.register()
     notices.register()
     observing.on_health_changes(health.heard)
+    escalating.on_stage(security_clock.heard)
     navigation.register(navigation.NavItem("Incidents", "alerts:incidents", group="Watch", order=10, key="n"))
     navigation.register(
         navigation.NavItem(

@@ -12,7 +12,11 @@ from .models import (
     AdvisoryMatch,
     Artifact,
     BlastPolicy,
+    ClockAsk,
+    ClockPolicy,
+    ClockStep,
     Component,
+    CustomerNotice,
     Exposure,
     Freeze,
     Hold,
@@ -181,3 +185,32 @@ class BlastPolicyAdmin(ShownAdmin):
     )
     list_select_related = ("wanted_by",)
     search_fields = ("label",)
+
+
+@admin.register(ClockPolicy)
+class ClockPolicyAdmin(ProductAdmin):
+    list_display = ("severity", "hours")
+    search_fields = ("severity",)
+
+
+@admin.register(ClockStep)
+class ClockStepAdmin(ProductAdmin):
+    list_display = ("name", "address", "percent", "severity")
+    search_fields = ("name", "address")
+
+
+@admin.register(ClockAsk)
+class ClockAskAdmin(ShownAdmin):
+    list_display = ("advisory", "percent", "at", "exposed", "ended_at")
+    list_select_related = ("advisory",)
+    search_fields = ("advisory__osv_id",)
+
+
+@admin.register(CustomerNotice)
+class CustomerNoticeAdmin(ReadOnlyAdmin):
+    """What was written to customers stays as it was written."""
+
+    list_display = ("tenant", "subject", "state", "sent_at", "sent_by")
+    list_select_related = ("tenant", "sent_by")
+    list_filter = ("state",)
+    search_fields = ("tenant__name", "subject")

@@ -11,7 +11,8 @@ from apps.accounts.models import Account
 from apps.operations.services import MIN_REASON
 from apps.tenants.models import Tenant
 
-from .choices import UNDEPLOYABLE, GateMode, Measure, PolicyScope, VexWhy
+from .choices import UNDEPLOYABLE, GateMode, Measure, PolicyScope, Severity, VexWhy
+from .customers import BODY, SUBJECT
 from .models import Freeze, Release, Rollout
 from .rules import SCOPE_MODELS
 from .windows import DAYS
@@ -124,10 +125,59 @@ class HotPatchForm(forms.Form):
         return tenant_of(self.user, self.cleaned_data["tenant"])
 
 
+class RetargetForm(forms.Form):
+    """Another version for a rollout."""
+
+    release = forms.ModelChoiceField(Release.objects.none(), empty_label="choose…")
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "retarget-%s", **kwargs})
+        release: Any = self.fields["release"]
+        release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
+
+
 class UntilForm(forms.Form):
     """A new end."""
 
     until = forms.DateTimeField(label="Until")
+    reason = reason_field()
+
+
+class NoticesForm(forms.Form):
+    """What the tenants of a rollout are told. On a live page: what is typed is kept."""
+
+    subject = forms.CharField(max_length=200, initial=SUBJECT)
+    body = forms.CharField(
+        label="Text",
+        max_length=10_000,
+        initial=BODY,
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text="{tenant}, {version} and {when} are filled in for each",
+    )
+    reason = reason_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "notices-%s", **kwargs})
+        for field in self.fields.values():
+            field.widget.attrs["data-keep"] = ""
+
+
+class HoursForm(forms.Form):
+    """How long a severity has."""
+
+    severity = forms.ChoiceField(choices=Severity.choices)
+    hours = forms.IntegerField(min_value=1, max_value=24 * 366)
+    reason = reason_field()
+
+
+class StepForm(forms.Form):
+    """Whom the security clock asks."""
+
+    severity = forms.ChoiceField(choices=[("", "every severity"), *Severity.choices], required=False)
+    percent = forms.IntegerField(label="From (% of its time)", min_value=1, max_value=100, initial=50)
+    name = forms.CharField(max_length=100, help_text="a person, a role or a channel")
+    address = forms.EmailField(help_text="where the letter goes")
     reason = reason_field()
 
 

@@ -25,7 +25,8 @@ def register() -> None:
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
     ticks.register("hot patches", every=30.0, send=_send("watch_hot_patches"))
-    ticks.register("security deadlines", every=60.0, send=_send("warn_before_deadlines"))
+    ticks.register("security deadlines", every=60.0, send=_send("ask_before_deadlines"))
+    ticks.register("customer notices", every=10.0, send=_send("send_customer_notices"))
 
 
 def _bench() -> "benches.Bench":

@@ -19,7 +19,7 @@ from apps.operations.choices import State
 from apps.operations.models import Operation
 from apps.operations.services import Refused
 
-from .choices import ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
+from .choices import BEHIND, ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
 from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
 from .planning import RolloutPlan, plan_rollout
@@ -188,9 +188,11 @@ def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
         record([event("rollout.gate_passed", title, tone=Tone.WARN)])
 
 
-def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str) -> int:
-    """Cancel the rollout's operations that have not begun; what runs goes on to its end. Gives how many."""
+def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str, wave: int | None = None) -> int:
+    """Cancel the rollout's (or one wave's) operations that have not begun; what runs goes on to its end. Gives how many."""
     changing = rollout.targets.filter(state=TargetState.CHANGING, operation_id__isnull=False)
+    if wave is not None:
+        changing = changing.filter(wave=wave)
     waiting = Operation.objects.filter(
         pk__in=changing.values("operation_id"),
         state__in=[State.PENDING, State.AWAITING_APPROVAL],
@@ -233,7 +235,7 @@ def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) 
 
 
 def _retry_target(rollout: Rollout, rows: Any) -> int:
-    wave = rollout.waves.exclude(state=WaveState.PASSED).order_by("number").first()
+    wave = rollout.waves.exclude(state__in=BEHIND).order_by("number").first()
     if wave is None:
         raise Refused("All waves have passed; prepare another rollout for it.")
     retried = rows.filter(state__in=[TargetState.HELD, TargetState.SKIPPED])

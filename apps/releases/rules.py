@@ -18,6 +18,7 @@ from apps.operations.services import Refused
 from apps.tenants.models import Plan, Tenant
 
 from .choices import Measure, PolicyScope
+from .customers import tell_overridden
 from .measures import scope_words
 from .models import BlastPolicy, Freeze, Hold, Window
 from .services import given_reason, require_everywhere
@@ -40,7 +41,7 @@ def set_hold(tenant: Tenant, *, until: datetime, reason: str, actor: Any, versio
 
 
 def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
-    """End a hold now: for who set it. Anybody else asks to override it, and another agrees."""
+    """End a hold now: for who set it. Anybody else asks to override it, and another agrees; then the tenant is told."""
     require(actor, Permission.ROLL_OUT, hold.tenant)
     reason = given_reason(reason)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
@@ -54,6 +55,8 @@ def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
         else:
             locked.overridden_by, words = actor, "is overridden"
         locked.save()
+        if locked.overridden_by_id:
+            tell_overridden(locked, actor=actor)
         record(
             [
                 event(

@@ -18,6 +18,10 @@ from .models import (
     Advisory,
     Artifact,
     BlastPolicy,
+    ClockAsk,
+    ClockPolicy,
+    ClockStep,
+    CustomerNotice,
     Exposure,
     Freeze,
     Hold,
@@ -72,7 +76,7 @@ def freezes_within(scopes: Scopes) -> Q:
 
 def register() -> None:
     """Tell `access` about every model whose rows somebody else than everybody may see."""
-    for model in (Release, Artifact, Advisory, VexStatement):
+    for model in (Release, Artifact, Advisory, VexStatement, ClockPolicy, ClockStep, ClockAsk):
         scoping.register(model, of_the_product)
     scoping.register(Rollout, rollouts_within)
     scoping.register(
@@ -82,6 +86,7 @@ def register() -> None:
     scoping.register(Exposure, targets_within)
     scoping.register(Hold, of_tenants)
     scoping.register(HotPatch, of_tenants)
+    scoping.register(CustomerNotice, of_tenants)
     scoping.register(Window, of_tenants)
     scoping.register(BlastPolicy, policies_within)
     scoping.register(Freeze, freezes_within)

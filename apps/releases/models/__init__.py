@@ -1,5 +1,7 @@
 """Releases and what is in them; rollouts; exposure; the rules that rollouts keep."""
 
+from .clocks import ClockAsk, ClockPolicy, ClockStep
+from .customers import CustomerNotice
 from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
 from .hotpatches import HotPatch
 from .releases import Artifact, Component, Release, ReleaseComponent
@@ -11,7 +13,11 @@ __all__ = [
     "AdvisoryMatch",
     "Artifact",
     "BlastPolicy",
+    "ClockAsk",
+    "ClockPolicy",
+    "ClockStep",
     "Component",
+    "CustomerNotice",
     "Exposure",
     "Freeze",
     "Hold",

@@ -15,10 +15,10 @@ from apps.access.views_base import needs
 from apps.core.answers import answer, go
 from apps.operations.services import Refused
 
+from .. import returning, scheduling
 from .. import rollouts as services
-from .. import scheduling
 from ..filters import RolloutFilter
-from ..forms import ReasonForm, RolloutForm, ScheduleForm
+from ..forms import NoticesForm, ReasonForm, RetargetForm, RolloutForm, ScheduleForm
 from ..models import Advisory, Release, Rollout, RolloutTarget
 from ..queries.calendar import calendar_page
 from ..queries.rollouts import listed_rollouts, report, rollout_page
@@ -97,7 +97,13 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _page(request: HttpRequest, pk: int, *, status: int = 200, **said: Any) -> HttpResponse:
     page = rollout_page(request.user, pk)
-    context = {"page": page, "rollout": page.rollout, **said}
+    context = {
+        "page": page,
+        "rollout": page.rollout,
+        "notices_form": NoticesForm(),
+        "retarget_form": RetargetForm(user=request.user),
+        **said,
+    }
     return answer(request, "releases/rollout.html", "live", context, status=status)
 
 
@@ -144,6 +150,26 @@ def take_in(request: HttpRequest, pk: int) -> HttpResponse:
         scheduling.take_in_newcomers(found, actor=request.user, **said)
 
     return carry_out(request, pk, ReasonForm(request.POST), act)
+
+
+@needs("roll_out", methods=("POST",))
+def wave_back(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """Roll one wave back."""
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        returning.roll_back_wave(found, number, actor=request.user, **said)
+
+    return carry_out(request, pk, ReasonForm(request.POST), act)
+
+
+@needs("roll_out", methods=("POST",))
+def retarget(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give a rollout that stands still another version."""
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        returning.retarget(found, actor=request.user, **said)
+
+    return carry_out(request, pk, RetargetForm(request.POST, user=request.user), act)
 
 
 @needs("view")
