@@ -8,8 +8,9 @@ from apps.core import navigation
 from apps.fleet import observing
 from apps.fleet.benches import registry as benches
 from apps.operations import ticks
+from apps.releases import escalating
 
-from . import first_run, health, notices, scopes, summary
+from . import first_run, health, notices, scopes, security_clock, summary
 
 
 def register() -> None:
@@ -18,6 +19,7 @@ def register() -> None:
     notices.register()
     observing.on_health_changes(health.heard)
     first_run_steps.register("alerts", first_run.lay_out)
+    escalating.on_stage(security_clock.heard)
     navigation.register(navigation.NavItem("Incidents", "alerts:incidents", group="Watch", order=10, key="n"))
     navigation.register(
         navigation.NavItem(

@@ -1,6 +1,6 @@
 """A place on a page that a floor above fills: the app below offers it, the app above registers a function."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -26,6 +26,26 @@ class Slot(Generic[T]):
 
     def __call__(self, user: Any, ids: Collection[int]) -> Mapping[int, T]:
         return self._fill(user, ids) if self._fill is not None and ids else {}
+
+
+class Gathering(Slot[Sequence[T]]):
+    """A slot that several apps above fill: what they tell of an id stands one after the other, as registered."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self._fills: list[Fill[Sequence[T]]] = []
+
+    def register(self, fill: Fill[Sequence[T]]) -> None:
+        """Have `fill` asked too."""
+        if fill not in self._fills:
+            self._fills.append(fill)
+
+    def __call__(self, user: Any, ids: Collection[int]) -> Mapping[int, Sequence[T]]:
+        found: dict[int, list[T]] = {}
+        for fill in self._fills if ids else ():
+            for pk, told in fill(user, ids).items():
+                found.setdefault(pk, []).extend(told)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from apps.core.slots import Notice, Slot
+from apps.core.slots import Gathering, Notice
 
 #: By instance id: what stands above its page.
-of_instances: Slot[Sequence[Notice]] = Slot("what goes on with an instance")
+of_instances: Gathering[Notice] = Gathering("what goes on with an instance")
 
 _now: list[Callable[[Any], Sequence[Notice]]] = []
 

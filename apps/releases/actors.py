@@ -3,7 +3,7 @@
 import dramatiq
 from django.db.utils import InterfaceError, OperationalError
 
-from . import driving, exposing, reminding
+from . import customers, driving, escalating, exposing, hotpatching
 
 AWAY = (OperationalError, InterfaceError)
 
@@ -22,6 +22,18 @@ def watch_exposure() -> None:
 
 
 @dramatiq.actor(max_retries=0, max_age=60_000, queue_name="rollouts", throws=AWAY)
-def warn_before_deadlines() -> None:
-    """Tell of deadlines that are near while somebody is still exposed."""
-    reminding.warn_before_deadlines()
+def ask_before_deadlines() -> None:
+    """Ask people before security deadlines while somebody is still exposed."""
+    escalating.ask_before_deadlines()
+
+
+@dramatiq.actor(max_retries=0, max_age=60_000, queue_name="rollouts", throws=AWAY)
+def send_customer_notices() -> None:
+    """Write the letters of notices that are to be sent."""
+    customers.send_queued()
+
+
+@dramatiq.actor(max_retries=0, max_age=30_000, queue_name="rollouts", throws=AWAY)
+def watch_hot_patches() -> None:
+    """See which hot patches came in force, are over, or have to be reminded of."""
+    hotpatching.watch_hot_patches()

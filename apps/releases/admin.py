@@ -12,10 +12,15 @@ from .models import (
     AdvisoryMatch,
     Artifact,
     BlastPolicy,
+    ClockAsk,
+    ClockPolicy,
+    ClockStep,
     Component,
+    CustomerNotice,
     Exposure,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     ReleaseComponent,
     Rollout,
@@ -79,6 +84,15 @@ class RolloutAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     list_select_related = ("release", "started_by")
     search_fields = ("=id", "release__version", "reason")
+
+
+@admin.register(HotPatch)
+class HotPatchAdmin(ReadOnlyAdmin):
+    """Its rollout brings it, its watch ends it."""
+
+    list_display = ("tenant", "rollout", "until", "in_force_since", "ended_at", "asked_by")
+    list_select_related = ("tenant", "rollout__release", "asked_by")
+    search_fields = ("tenant__name", "tenant__key", "=rollout__id")
 
 
 @admin.register(Wave)
@@ -161,6 +175,8 @@ class BlastPolicyAdmin(ShownAdmin):
     list_display = (
         "scope",
         "label",
+        "measure",
+        "currency",
         "max_count",
         "max_percent",
         "wanted_count",
@@ -169,3 +185,32 @@ class BlastPolicyAdmin(ShownAdmin):
     )
     list_select_related = ("wanted_by",)
     search_fields = ("label",)
+
+
+@admin.register(ClockPolicy)
+class ClockPolicyAdmin(ProductAdmin):
+    list_display = ("severity", "hours")
+    search_fields = ("severity",)
+
+
+@admin.register(ClockStep)
+class ClockStepAdmin(ProductAdmin):
+    list_display = ("name", "address", "percent", "severity")
+    search_fields = ("name", "address")
+
+
+@admin.register(ClockAsk)
+class ClockAskAdmin(ShownAdmin):
+    list_display = ("advisory", "percent", "at", "exposed", "ended_at")
+    list_select_related = ("advisory",)
+    search_fields = ("advisory__osv_id",)
+
+
+@admin.register(CustomerNotice)
+class CustomerNoticeAdmin(ReadOnlyAdmin):
+    """What was written to customers stays as it was written."""
+
+    list_display = ("tenant", "subject", "state", "sent_at", "sent_by")
+    list_select_related = ("tenant", "sent_by")
+    list_filter = ("state",)
+    search_fields = ("tenant__name", "subject")

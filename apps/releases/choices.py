@@ -85,6 +85,12 @@ class WaveState(models.TextChoices):
     BAKING = "baking", "Baking"
     PASSED = "passed", "Passed"
     FAILED = "failed", "Failed"
+    RETURNING = "returning", "Going back"
+    RETURNED = "returned", "Went back"
+
+
+#: States of waves that a rollout has behind it.
+BEHIND = (WaveState.PASSED, WaveState.RETURNING, WaveState.RETURNED)
 
 
 class Verdict(models.TextChoices):
@@ -126,7 +132,18 @@ class GateMode(models.TextChoices):
 class PolicyScope(models.TextChoices):
     FLEET = "fleet", "The whole fleet"
     ACCOUNT = "account", "One account"
+    REGION = "region", "One region"
+    PLAN = "plan", "One plan"
     CELL = "cell", "One cell"
+
+
+class Measure(models.TextChoices):
+    """What a limit of the blast radius counts."""
+
+    INSTANCES = "instances", "Instances"
+    TENANTS = "tenants", "Tenants"
+    REVENUE = "revenue", "Revenue"
+    CELLS = "cells", "Cells"
 
 
 class VexWhy(models.TextChoices):
@@ -140,6 +157,15 @@ class VexWhy(models.TextChoices):
         "An adversary cannot reach the vulnerable code",
     )
     MITIGATED = "inline_mitigations_already_exist", "Mitigations are in place"
+
+
+class NoticeState(models.TextChoices):
+    """How far a notice to a customer has come."""
+
+    DRAFT = "draft", "Draft"
+    QUEUED = "queued", "To be sent"
+    SENT = "sent", "Sent"
+    TOLD = "told", "Told by other means"
 
 
 #: Hours from the moment an advisory is known until nobody may be exposed any more, by severity.

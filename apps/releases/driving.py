@@ -34,12 +34,13 @@ from apps.operations.choices import Via
 from apps.operations.models import Operation
 from apps.operations.services import Refused
 
-from .choices import MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict, WaveState
+from .choices import BEHIND, MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .evidence import evidence_of
 from .gates import judge
 from .guarding import BLAST
 from .leaving import leave_shut
 from .models import Rollout, RolloutTarget, Wave
+from .returning import return_waves, send_back
 from .rollouts import cancel_waiting, move_rollout
 from .scheduling import start_due
 from .standing import frozen_until, held_instances
@@ -84,8 +85,10 @@ UPDATE releases_rollouttarget t
 def driven() -> list[int]:
     """The rollouts that have something to do, oldest first."""
     moving = RolloutTarget.objects.filter(rollout=OuterRef("pk"), state__in=MOVING)
+    going_back = Wave.objects.filter(rollout=OuterRef("pk"), state=WaveState.RETURNING)
     rows = Rollout.objects.filter(
         Q(state__in=[RolloutState.RUNNING, RolloutState.ROLLING_BACK])
+        | Exists(going_back)
         | (Q(state__in=[RolloutState.PAUSED, RolloutState.ABORTED]) & Exists(moving))
     )
     return list(rows.order_by("pk").values_list("pk", flat=True))
@@ -129,6 +132,7 @@ def _claim(rollout_id: int) -> datetime | None:
 
 def _drive(rollout: Rollout) -> None:
     follow(rollout)
+    return_waves(rollout, _ask)
     if rollout.state == RolloutState.RUNNING:
         wave = _current_wave(rollout)
         if wave is None:
@@ -150,7 +154,7 @@ def follow(rollout: Rollout) -> None:
 
 
 def _current_wave(rollout: Rollout) -> Wave | None:
-    wave = rollout.waves.exclude(state=WaveState.PASSED).order_by("number").first()
+    wave = rollout.waves.exclude(state__in=BEHIND).order_by("number").first()
     if wave is not None and wave.state == WaveState.PLANNED:
         Wave.objects.filter(pk=wave.pk, state=WaveState.PLANNED).update(
             state=WaveState.RUNNING, started_at=timezone.now()
@@ -348,7 +352,7 @@ def _finish(rollout: Rollout) -> None:
     words = ", ".join(f"{number:,} {TargetState(state).label.lower()}" for state, number in left.items())
     with transaction.atomic(durable=True):
         Rollout.objects.select_for_update().get(pk=rollout.pk)
-        if rollout.waves.exclude(state=WaveState.PASSED).exists():
+        if rollout.waves.exclude(state__in=BEHIND).exists():
             return
         why = f"All waves passed: {states.get(TargetState.DONE, 0):,} done" + (
             f"; {words}." if words else "."
@@ -368,9 +372,7 @@ def _roll_back(rollout: Rollout) -> None:
         rows = list(
             rollout.targets.filter(state=TargetState.DONE).order_by("-wave", "position")[: min(room, CHUNK)]
         )
-        for version, attempt in sorted({(t.from_version, t.undo_attempt) for t in rows}):
-            mine = [t for t in rows if (t.from_version, t.undo_attempt) == (version, attempt)]
-            _ask(rollout, mine, key=f"rollout:{rollout.pk}:back:{attempt}", version=version, is_back=True)
+        send_back(rollout, rows, _ask)
     if not rollout.targets.filter(state__in=[*TOUCHED, *MOVING]).exists():
         stayed = rollout.targets.filter(state=TargetState.STAYED).count()
         with transaction.atomic(durable=True):

@@ -13,8 +13,9 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.operations.services import Refused
 
-from .choices import CLOCK_HOURS, Severity, VexWhy
+from .choices import VexWhy
 from .csaf import read_advice
+from .escalating import hours_of
 from .matching import match_advisory
 from .models import Advisory, Release, VexStatement
 from .osv import Advice
@@ -95,7 +96,7 @@ def store_advice(advice: Advice) -> Advisory:
 
 def deadline_of(known_at: datetime, severity: str) -> datetime:
     """When nobody may be exposed any more."""
-    return known_at + timedelta(hours=CLOCK_HOURS[Severity(severity)])
+    return known_at + timedelta(hours=hours_of(severity))
 
 
 def state_not_affected(

@@ -8,8 +8,8 @@ from django.db.models import Q, QuerySet
 
 from apps.access.scoping import visible
 
-from .choices import Life, ReleaseKind, RolloutState, Severity
-from .models import Advisory, Exposure, Release, Rollout
+from .choices import Life, NoticeState, ReleaseKind, RolloutState, Severity
+from .models import Advisory, CustomerNotice, Exposure, Release, Rollout
 
 
 def _find(placeholder: str) -> Any:
@@ -80,3 +80,19 @@ class AdvisoryFilter(filters.FilterSet):
             visible(self.request.user, Exposure).filter(until__isnull=True).order_by().values("advisory_id")
         )
         return rows.filter(pk__in=seen) if value == "yes" else rows.exclude(pk__in=seen)
+
+
+class NoticeFilter(filters.FilterSet):
+    """To whom, about which rollout, how far."""
+
+    q = _find("Tenant or subject")
+    state = filters.ChoiceFilter(label="State", choices=NoticeState.choices, empty_label="any")
+    rollout = filters.NumberFilter(label="Rollout", field_name="rollout_id", min_value=1, max_value=2**62)
+
+    class Meta:
+        model = CustomerNotice
+        fields: list[str] = []
+
+    def by_text(self, rows: QuerySet[CustomerNotice], name: str, value: str) -> QuerySet[CustomerNotice]:
+        text = value.strip()
+        return rows.filter(Q(tenant__name__icontains=text) | Q(tenant__key=text) | Q(subject__icontains=text))

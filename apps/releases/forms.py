@@ -8,12 +8,13 @@ from django.utils import timezone
 
 from apps.access.scoping import visible
 from apps.accounts.models import Account
-from apps.fleet.models import Cell
 from apps.operations.services import MIN_REASON
 from apps.tenants.models import Tenant
 
-from .choices import UNDEPLOYABLE, PolicyScope, VexWhy
+from .choices import UNDEPLOYABLE, GateMode, Measure, PolicyScope, Severity, VexWhy
+from .customers import BODY, SUBJECT
 from .models import Freeze, Release, Rollout
+from .rules import SCOPE_MODELS
 from .windows import DAYS
 
 WHY = {"required": "Say why, in a few words.", "min_length": "Say why, in a few words."}
@@ -99,6 +100,85 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
         release: Any = self.fields["release"]
         release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
         release.empty_label = "choose…"
+
+
+class HotPatchForm(forms.Form):
+    """A version for one tenant alone."""
+
+    tenant = forms.CharField(help_text="its key", max_length=63)
+    release = forms.ModelChoiceField(Release.objects.none(), empty_label="choose…")
+    until = forms.DateTimeField(
+        help_text="when the tenant shall be back on the main line",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
+    gate = forms.ChoiceField(label="The gate looks at", choices=GateMode.choices, initial=GateMode.HEALTH)
+    bake_seconds = forms.IntegerField(label="Bake time (s)", min_value=0, max_value=86_400, initial=60)
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        release: Any = self.fields["release"]
+        release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
+
+    def clean_tenant(self) -> Tenant:
+        return tenant_of(self.user, self.cleaned_data["tenant"])
+
+
+class RetargetForm(forms.Form):
+    """Another version for a rollout."""
+
+    release = forms.ModelChoiceField(Release.objects.none(), empty_label="choose…")
+    reason = reason_field()
+
+    def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "retarget-%s", **kwargs})
+        release: Any = self.fields["release"]
+        release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
+
+
+class UntilForm(forms.Form):
+    """A new end."""
+
+    until = forms.DateTimeField(label="Until")
+    reason = reason_field()
+
+
+class NoticesForm(forms.Form):
+    """What the tenants of a rollout are told. On a live page: what is typed is kept."""
+
+    subject = forms.CharField(max_length=200, initial=SUBJECT)
+    body = forms.CharField(
+        label="Text",
+        max_length=10_000,
+        initial=BODY,
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text="{tenant}, {version} and {when} are filled in for each",
+    )
+    reason = reason_field()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "notices-%s", **kwargs})
+        for field in self.fields.values():
+            field.widget.attrs["data-keep"] = ""
+
+
+class HoursForm(forms.Form):
+    """How long a severity has."""
+
+    severity = forms.ChoiceField(choices=Severity.choices)
+    hours = forms.IntegerField(min_value=1, max_value=24 * 366)
+    reason = reason_field()
+
+
+class StepForm(forms.Form):
+    """Whom the security clock asks."""
+
+    severity = forms.ChoiceField(choices=[("", "every severity"), *Severity.choices], required=False)
+    percent = forms.IntegerField(label="From (% of its time)", min_value=1, max_value=100, initial=50)
+    name = forms.CharField(max_length=100, help_text="a person, a role or a channel")
+    address = forms.EmailField(help_text="where the letter goes")
+    reason = reason_field()
 
 
 class VexForm(forms.Form):
@@ -209,11 +289,23 @@ class PolicyForm(forms.Form):
     """A limit of the blast radius."""
 
     scope = forms.ChoiceField(choices=PolicyScope.choices)
-    name = forms.CharField(required=False, max_length=120, help_text="of the account or cell")
-    max_count = forms.IntegerField(label="At most", required=False, min_value=1, help_text="instances")
-    max_percent = forms.IntegerField(
-        label="or", required=False, min_value=1, max_value=100, help_text="per cent"
+    name = forms.CharField(
+        required=False,
+        max_length=120,
+        help_text="of the account, plan or cell; a region as account/eu-west-1",
     )
+    measure = forms.ChoiceField(label="Counts", choices=Measure.choices, initial=Measure.INSTANCES)
+    max_count = forms.IntegerField(
+        label="At most",
+        required=False,
+        min_value=1,
+        max_value=2_000_000_000,
+        help_text="so many, or of revenue so much a month",
+    )
+    max_percent = forms.IntegerField(
+        label="or", required=False, min_value=1, max_value=100, help_text="per cent; the lower of both counts"
+    )
+    currency = forms.CharField(required=False, max_length=3, help_text="of revenue alone, such as EUR")
     reason = reason_field()
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
@@ -221,14 +313,30 @@ class PolicyForm(forms.Form):
         self.user = user
 
     def clean(self) -> dict[str, Any]:
-        """Find the account or cell by its name."""
+        """Find what the scope names, and see that a currency stands where revenue counts and nowhere else."""
         cleaned: dict[str, Any] = super().clean() or {}
         cleaned["object_id"] = 0
-        if (scope := cleaned.get("scope")) in (PolicyScope.ACCOUNT, PolicyScope.CELL):
-            model: Any = Account if scope == PolicyScope.ACCOUNT else Cell
-            found = visible(self.user, model).filter(name=cleaned.get("name", "").strip()).first()
+        if (scope := cleaned.get("scope")) and scope != PolicyScope.FLEET:
+            found = scope_object(self.user, scope, cleaned.get("name", "").strip())
             if found is None:
                 self.add_error("name", f"There is no such {scope} that you can see.")
             else:
                 cleaned["object_id"] = found.pk
+        is_revenue = cleaned.get("measure") == Measure.REVENUE
+        cleaned["currency"] = cleaned.get("currency", "").strip().upper()
+        if is_revenue and len(cleaned["currency"]) != 3:
+            self.add_error("currency", "Say in which currency, such as EUR; each has a limit of its own.")
+        if not is_revenue and cleaned["currency"]:
+            self.add_error("currency", "Only revenue has a currency.")
+        if scope == PolicyScope.CELL and cleaned.get("measure") == Measure.CELLS:
+            self.add_error("measure", "One cell is one cell: count its instances, tenants or revenue.")
         return cleaned
+
+
+def scope_object(user: Any, scope: str, name: str) -> Any:
+    """The account, region (`account/code`), plan or cell of a name, as the reader sees it; None where there is none."""
+    rows = visible(user, SCOPE_MODELS[PolicyScope(scope)])
+    if scope != PolicyScope.REGION:
+        return rows.filter(name=name).first()
+    account, _, code = name.partition("/")
+    return rows.filter(account__name=account.strip(), code=code.strip()).first()

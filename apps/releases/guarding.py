@@ -3,7 +3,7 @@
 The blast radius is set-wise and holds under concurrency by two looks:
 
 1. At the request, under a transaction lock that all requests share: what is open or unhealthy in a scope, and what
-   is asked for, together stay within the limit. Two requests at once are told one after the other, so that the
+   is asked for, together stay within the limit, in instances, tenants, revenue or cells (`measures`). Two requests at once are told one after the other, so that the
    second sees the first.
 2. At the start (`starting`): health may have become worse since, or a limit lower. The engine commits its claims
    before it asks, so of two workers that ask at once at least one sees the other's claims. Each counts itself last:
@@ -14,18 +14,30 @@ Targets that are changing or unhealthy already do not count anew: to mend someth
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.db import connection
 from django.db.models import Q
 
 from apps.fleet.choices import WRONG, Wanted
-from apps.fleet.models import Instance
 from apps.operations.choices import State
 from apps.operations.guard_rails import Objection, Request
 from apps.operations.kinds import TargetInfo
 from apps.operations.models import Operation
+from apps.tenants.money import money
 
-from .choices import UNDEPLOYABLE, PolicyScope
+from .choices import UNDEPLOYABLE, Measure
+from .measures import (
+    Units,
+    Weight,
+    figure,
+    instances_within,
+    operations_within,
+    scope_words,
+    targets_within,
+    total_of,
+    units_of,
+)
 from .models import BlastPolicy, Release
 from .signing import complaint
 
@@ -53,22 +65,50 @@ def why_not_deployable(release: Release) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How a scope stands: at most `limit` of its instances changing or unhealthy at once; `disturbed` are."""
+    """How a scope stands: what is changing or unhealthy (`disturbed` instances, `taken` units) weighs at most `limit`."""
 
     policy: BlastPolicy
-    limit: int
+    limit: Weight
     disturbed: frozenset[int]
+    taken: Units
 
     @property
-    def left(self) -> int:
-        return max(0, self.limit - len(self.disturbed))
+    def used(self) -> Weight:
+        return sum(self.taken.values())
+
+    @property
+    def left(self) -> Weight:
+        return max(0, self.limit - self.used)
+
+    @property
+    def share(self) -> float:
+        """How much of the limit is used, from 0 to 1 and beyond."""
+        return float(self.used) / float(self.limit)
+
+    @property
+    def scope(self) -> str:
+        words = scope_words(self.policy)
+        return words[0].upper() + words[1:]
+
+    @property
+    def words(self) -> str:
+        """“3 of 12 instances”."""
+        of = figure(self.policy, self.limit)
+        if self.policy.measure == Measure.REVENUE:
+            return f"{money(Decimal(self.used), self.policy.currency)} of {of}"
+        return f"{self.used:,} of {of}"
+
+    @property
+    def words_of_count(self) -> str:
+        return figure(self.policy, self.policy.max_count or 0)
 
 
-def limit_of(policy: BlastPolicy, total: int) -> int:
-    """The limit in instances, at least 1: a policy that allows nothing would keep anything from being mended."""
-    limits = [] if policy.max_count is None else [policy.max_count]
+def limit_of(policy: BlastPolicy, total: Weight) -> Weight:
+    """The limit in what the policy counts, at least 1: one that allows nothing would keep anything from being mended."""
+    limits: list[Weight] = [] if policy.max_count is None else [policy.max_count]
     if policy.max_percent is not None:
-        limits.append(total * policy.max_percent // 100)
+        share = total * policy.max_percent
+        limits.append(share / 100 if isinstance(share, Decimal) else share // 100)
     return max(1, min(limits))
 
 
@@ -84,7 +124,7 @@ def blast_radius(request: Request) -> dict[int, Objection]:
     found: dict[int, Objection] = {}
     mine = {target.id for target in request.targets}
     for policy in BlastPolicy.objects.all():
-        inside = [target for target in request.targets if _is_inside(policy, target)]
+        inside = targets_within(policy, request.targets)
         if inside:
             room = room_of(
                 policy, leave_out=mine if request.starting else frozenset(), started_only=request.starting
@@ -93,32 +133,38 @@ def blast_radius(request: Request) -> dict[int, Objection]:
     return found
 
 
-def _is_inside(policy: BlastPolicy, target: TargetInfo) -> bool:
-    match policy.scope:
-        case PolicyScope.ACCOUNT:
-            return target.account_id == policy.object_id
-        case PolicyScope.CELL:
-            return target.cell_id == policy.object_id
-        case _:
-            return True
-
-
 def _beyond(room: Room, targets: Sequence[TargetInfo]) -> dict[int, Objection]:
+    """Objections to those that find no room, in their order.
+
+    Where nothing is disturbed one always goes, by itself, though it weigh more than the limit (a shared instance with
+    more tenants than that, a customer who pays more): it could never be mended otherwise.
+    """
     new = [target for target in targets if target.id not in room.disturbed]
-    why = (
-        f"{BLAST}{len(room.disturbed):,} of at most {room.limit:,} instances of {_scope(room.policy)} "
-        "are changing or unhealthy already; try again when they are well."
-    )
-    if room.left and len(new) > room.left:
-        why = (
-            f"{BLAST}at most {room.limit:,} instances of {_scope(room.policy)} may be changing or unhealthy at once, "
-            f"and {room.left:,} more would reach that."
+    units = units_of(room.policy, [target.id for target in new])
+    taken, used = set(room.taken), room.used
+    found: dict[int, Objection] = {}
+    for target in new:
+        more = {unit: weight for unit, weight in units.get(target.id, {}).items() if unit not in taken}
+        weight = sum(more.values())
+        if weight and used and used + weight > room.limit:
+            found[target.id] = Objection(_why_not(room))
+        else:
+            taken |= set(more)
+            used += weight
+    return found
+
+
+def _why_not(room: Room) -> str:
+    policy = room.policy
+    if not room.left:
+        return (
+            f"{BLAST}{figure(policy, room.used)} of at most {figure(policy, room.limit)} of {scope_words(policy)} "
+            "are changing or unhealthy already; try again when they are well."
         )
-    return {target.id: Objection(why) for target in new[room.left :]}
-
-
-def _scope(policy: BlastPolicy) -> str:
-    return "the fleet" if policy.scope == PolicyScope.FLEET else f"{policy.scope} {policy.label}"
+    return (
+        f"{BLAST}at most {figure(policy, room.limit)} of {scope_words(policy)} may be changing or unhealthy at once, "
+        f"and {figure(policy, room.left)} more would reach that."
+    )
 
 
 def room_of(
@@ -129,24 +175,17 @@ def room_of(
     `leave_out` are the targets of the request itself, which has been claimed already when it starts. Unhealthy ones
     of them still count, as disturbed: they may be mended.
     """
-    within: Q = {
-        PolicyScope.ACCOUNT: Q(cell__region__account_id=policy.object_id),
-        PolicyScope.CELL: Q(cell_id=policy.object_id),
-    }.get(PolicyScope(policy.scope), Q())
-    instances = Instance.objects.filter(within).order_by()
-    unhealthy = instances.filter(wanted=Wanted.RUNNING, health__in=WRONG).values_list("pk", flat=True)
+    unhealthy = instances_within(policy).filter(wanted=Wanted.RUNNING, health__in=WRONG)
     changing = Operation.objects.filter(target_type="instance", is_changing=True).order_by()
     changing = (
         changing.filter(Q(state=State.RUNNING) | Q(state=State.PENDING, started_at__isnull=False))
         if started_only
         else changing.filter(state__in=[State.PENDING, State.RUNNING])
     )
-    changing = {
-        PolicyScope.ACCOUNT: changing.filter(account_id=policy.object_id),
-        PolicyScope.CELL: changing.filter(cell_id=policy.object_id),
-    }.get(PolicyScope(policy.scope), changing)
-    busy = set(changing.values_list("target_id", flat=True)) - set(leave_out)
-    return Room(policy, limit_of(policy, instances.count()), frozenset(busy | set(unhealthy)))
+    busy = set(operations_within(policy, changing).values_list("target_id", flat=True)) - set(leave_out)
+    disturbed = frozenset(busy | set(unhealthy.values_list("pk", flat=True)))
+    taken = {unit: weight for units in units_of(policy, disturbed).values() for unit, weight in units.items()}
+    return Room(policy, limit_of(policy, total_of(policy)), disturbed, taken)
 
 
 def rooms() -> Mapping[int, Room]:

@@ -5,20 +5,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q, Sum
 from django.http import QueryDict
-from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.fleet.models import Instance, Placement
 from apps.operations import selections
 from apps.operations.services import MAX_TARGETS, Refused
-from apps.tenants.models import Subscription
 
 from .arrays import among
 from .choices import RolloutState, TargetState
 from .models import Release, RolloutTarget
+from .prices import revenue_of
 from .waves import Candidate, plan_waves
 
 
@@ -114,22 +112,6 @@ def tenants_of(instance_ids: Sequence[int] | Mapping[int, Any]) -> dict[int, lis
     rows = Placement.objects.filter(instance_id__in=among(instance_ids)).order_by()
     for instance_id, tenant_id in rows.values_list("instance_id", "tenant_id"):
         found.setdefault(instance_id, []).append(tenant_id)
-    return found
-
-
-def revenue_of(tenant_ids: set[int]) -> dict[int, dict[str, Decimal]]:
-    """Monthly price of each tenant's open subscriptions, by currency."""
-    today = timezone.localdate()
-    rows = (
-        Subscription.objects.filter(tenant_id__in=among(tenant_ids), starts_on__lte=today)
-        .filter(Q(ends_on__isnull=True) | Q(ends_on__gte=today))
-        .order_by()
-        .values_list("tenant_id", "currency")
-        .annotate(price=Sum("monthly_price"))
-    )
-    found: dict[int, dict[str, Decimal]] = {}
-    for tenant_id, currency, price in rows:
-        found.setdefault(tenant_id, {})[currency] = price
     return found
 
 

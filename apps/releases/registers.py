@@ -6,12 +6,13 @@ from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import guard_rails, ticks
 
-from . import first_run, guarding, scopes, search
+from . import first_run, guarding, notices, scopes, search
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
+    notices.register()
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
     simulated.register_versions(search.known_versions)
@@ -25,7 +26,9 @@ def register() -> None:
     benches.register("releases", _bench)
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
-    ticks.register("security deadlines", every=60.0, send=_send("warn_before_deadlines"))
+    ticks.register("hot patches", every=30.0, send=_send("watch_hot_patches"))
+    ticks.register("security deadlines", every=60.0, send=_send("ask_before_deadlines"))
+    ticks.register("customer notices", every=10.0, send=_send("send_customer_notices"))
 
 
 def _bench() -> "benches.Bench":

@@ -10,7 +10,7 @@ from django.http import Http404
 from django.utils import timezone
 
 from apps.access.choices import Permission
-from apps.access.scoping import allowed, require
+from apps.access.scoping import require
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -19,7 +19,7 @@ from apps.operations.choices import State
 from apps.operations.models import Operation
 from apps.operations.services import Refused
 
-from .choices import ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
+from .choices import BEHIND, ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
 from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
 from .planning import RolloutPlan, plan_rollout
@@ -37,11 +37,19 @@ def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
 
     Raises Refused (nothing to roll out to, a release that cannot be deployed) and ValidationError.
     """
-    reason = given_reason(rollout.reason)
+    plan = checked_plan(rollout, actor=actor)
+    with transaction.atomic(durable=True), acting(actor, reason=rollout.reason):
+        write_rollout(rollout, plan)
+    return plan
+
+
+def checked_plan(rollout: Rollout, *, actor: Any) -> RolloutPlan:
+    """The plan of a rollout that may be prepared. Raises as `prepare_rollout`; writes nothing."""
+    rollout.reason = given_reason(rollout.reason)
     rollout.full_clean(exclude=["started_by"])
     if why := why_not_deployable(rollout.release):
         raise Refused(why)
-    plan = plan_rollout(
+    return plan_rollout(
         release=rollout.release,
         query=rollout.query,
         canary=rollout.canary,
@@ -49,18 +57,14 @@ def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
         concurrency=rollout.concurrency,
         actor=actor,
     )
-    with transaction.atomic(durable=True), acting(actor, reason=reason):
-        rollout.save()
-        write_waves(rollout, plan.waves, plan.from_versions)
-        record(
-            [
-                event(
-                    "rollout.prepared",
-                    f"Rollout of {rollout.release} to {plan.total:,} instances was prepared",
-                )
-            ]
-        )
-    return plan
+
+
+def write_rollout(rollout: Rollout, plan: RolloutPlan) -> None:
+    """Write a rollout as planned, with its event; the caller holds a transaction and acts."""
+    rollout.save()
+    write_waves(rollout, plan.waves, plan.from_versions)
+    title = f"Rollout of {rollout.release} to {plan.total:,} instances was prepared"
+    record([event("rollout.prepared", title)])
 
 
 def move_rollout(
@@ -103,10 +107,8 @@ LABELS = {
 }  # fmt: skip
 
 
-def orders_for(rollout: Rollout, actor: Any) -> list[str]:
-    """What `actor` can order of a rollout now."""
-    if not allowed(actor, Permission.ROLL_OUT, rollout):
-        return []
+def orders_of(rollout: Rollout) -> list[str]:
+    """What can be ordered of a rollout now, by who may roll out to all of it."""
     found = [name for name, (_, since) in ORDERS.items() if rollout.state in since]
     return found + (["pass_gate"] if _waiting_gate(rollout) else [])
 
@@ -186,9 +188,11 @@ def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
         record([event("rollout.gate_passed", title, tone=Tone.WARN)])
 
 
-def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str) -> int:
-    """Cancel the rollout's operations that have not begun; what runs goes on to its end. Gives how many."""
+def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str, wave: int | None = None) -> int:
+    """Cancel the rollout's (or one wave's) operations that have not begun; what runs goes on to its end. Gives how many."""
     changing = rollout.targets.filter(state=TargetState.CHANGING, operation_id__isnull=False)
+    if wave is not None:
+        changing = changing.filter(wave=wave)
     waiting = Operation.objects.filter(
         pk__in=changing.values("operation_id"),
         state__in=[State.PENDING, State.AWAITING_APPROVAL],
@@ -231,7 +235,7 @@ def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) 
 
 
 def _retry_target(rollout: Rollout, rows: Any) -> int:
-    wave = rollout.waves.exclude(state=WaveState.PASSED).order_by("number").first()
+    wave = rollout.waves.exclude(state__in=BEHIND).order_by("number").first()
     if wave is None:
         raise Refused("All waves have passed; prepare another rollout for it.")
     retried = rows.filter(state__in=[TargetState.HELD, TargetState.SKIPPED])

@@ -9,15 +9,17 @@ from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.scoping import require, scopes_of
-from apps.accounts.models import Account
+from apps.accounts.models import Account, Region
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 from apps.fleet.models import Cell
 from apps.operations.services import Refused
-from apps.tenants.models import Tenant
+from apps.tenants.models import Plan, Tenant
 
-from .choices import PolicyScope
+from .choices import Measure, PolicyScope
+from .customers import tell_overridden
+from .measures import scope_words
 from .models import BlastPolicy, Freeze, Hold, Window
 from .services import given_reason, require_everywhere
 from .windows import words_of
@@ -39,7 +41,7 @@ def set_hold(tenant: Tenant, *, until: datetime, reason: str, actor: Any, versio
 
 
 def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
-    """End a hold now: for who set it. Anybody else asks to override it, and another agrees."""
+    """End a hold now: for who set it. Anybody else asks to override it, and another agrees; then the tenant is told."""
     require(actor, Permission.ROLL_OUT, hold.tenant)
     reason = given_reason(reason)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
@@ -53,6 +55,8 @@ def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
         else:
             locked.overridden_by, words = actor, "is overridden"
         locked.save()
+        if locked.overridden_by_id:
+            tell_overridden(locked, actor=actor)
         record(
             [
                 event(
@@ -129,19 +133,33 @@ def end_freeze(freeze: Freeze, *, actor: Any, reason: str) -> None:
 
 # --- Blast radius -------------------------------------------------------------------------------
 
+#: What a policy's `object_id` is an id of.
+SCOPE_MODELS: dict[PolicyScope, Any] = {
+    PolicyScope.ACCOUNT: Account, PolicyScope.REGION: Region, PolicyScope.PLAN: Plan, PolicyScope.CELL: Cell,
+}  # fmt: skip
+
 
 def set_policy(
-    *, scope: str, object_id: int, max_count: int | None, max_percent: int | None, actor: Any, reason: str
+    *,
+    scope: str,
+    object_id: int,
+    max_count: int | None,
+    max_percent: int | None,
+    actor: Any,
+    reason: str,
+    measure: str = Measure.INSTANCES,
+    currency: str = "",
 ) -> BlastPolicy:
     """Set a limit. A new or a lower one counts at once; a higher one waits for a second person (`approve_policy`)."""
     require_everywhere(actor, Permission.MANAGE_RELEASES)
     reason = given_reason(reason)
     if max_count is None and max_percent is None:
         raise Refused("Say at most how many, or what share.")
+    key = {"scope": scope, "object_id": object_id, "measure": measure, "currency": currency}
     label = _label(scope, object_id)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
-        known = BlastPolicy.objects.select_for_update().filter(scope=scope, object_id=object_id).first()
-        policy = known or BlastPolicy(scope=scope, object_id=object_id)
+        known = BlastPolicy.objects.select_for_update().filter(**key).first()
+        policy = known or BlastPolicy(**key)
         is_raised = known is not None and _is_looser(known, max_count, max_percent)
         if is_raised:
             policy.wanted_count, policy.wanted_percent = max_count, max_percent
@@ -165,7 +183,7 @@ def approve_policy(policy: BlastPolicy, *, actor: Any) -> BlastPolicy:
         raise PermissionDenied("Raising a limit needs “Approve others' operations” on everything.")
     with transaction.atomic(durable=True), acting(actor, reason=f"approves: {policy.wanted_reason}"):
         locked = BlastPolicy.objects.select_for_update().get(pk=policy.pk)
-        if locked.wanted_by_id is None:
+        if locked.wanted_by_id in (None, actor.pk):
             raise Refused("Nobody asks for a higher limit (any more).")
         locked.max_count, locked.max_percent, locked.raised_by = (
             locked.wanted_count,
@@ -181,7 +199,7 @@ def approve_policy(policy: BlastPolicy, *, actor: Any) -> BlastPolicy:
 def _label(scope: str, object_id: int) -> str:
     if scope == PolicyScope.FLEET:
         return ""
-    model: Any = Account if scope == PolicyScope.ACCOUNT else Cell
+    model = SCOPE_MODELS[PolicyScope(scope)]
     found = model.objects.filter(pk=object_id).first()
     if found is None:
         raise Refused(f"There is no such {scope}.")
@@ -189,7 +207,8 @@ def _label(scope: str, object_id: int) -> str:
 
 
 def _name(policy: BlastPolicy) -> str:
-    return "the fleet" if policy.scope == PolicyScope.FLEET else f"{policy.scope} {policy.label}"
+    counted = policy.get_measure_display().lower() + (f" in {policy.currency}" if policy.currency else "")
+    return f"{scope_words(policy)}, {counted},"
 
 
 def _forget_wish(policy: BlastPolicy) -> None:

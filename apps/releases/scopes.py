@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from apps.access import scoping
 from apps.access.choices import Permission
 from apps.access.scoping import Scopes
+from apps.accounts.models import Region
 from apps.fleet.scopes import instance_ids, tenants_within
 from apps.tenants.models import Tenant
 
@@ -17,9 +18,14 @@ from .models import (
     Advisory,
     Artifact,
     BlastPolicy,
+    ClockAsk,
+    ClockPolicy,
+    ClockStep,
+    CustomerNotice,
     Exposure,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     Rollout,
     RolloutTarget,
@@ -56,7 +62,12 @@ def of_tenants(scopes: Scopes) -> Q:
 def policies_within(scopes: Scopes) -> Q:
     if scopes.permission not in READING:
         return NOTHING
-    return Q(scope="account", object_id__in=scopes.accounts) | Q(scope="cell", object_id__in=scopes.cells)
+    regions = Region.objects.filter(account_id__in=scopes.accounts).order_by()
+    return (
+        Q(scope="account", object_id__in=scopes.accounts)
+        | Q(scope="region", object_id__in=regions.values("pk"))
+        | Q(scope="cell", object_id__in=scopes.cells)
+    )
 
 
 def freezes_within(scopes: Scopes) -> Q:
@@ -65,7 +76,7 @@ def freezes_within(scopes: Scopes) -> Q:
 
 def register() -> None:
     """Tell `access` about every model whose rows somebody else than everybody may see."""
-    for model in (Release, Artifact, Advisory, VexStatement):
+    for model in (Release, Artifact, Advisory, VexStatement, ClockPolicy, ClockStep, ClockAsk):
         scoping.register(model, of_the_product)
     scoping.register(Rollout, rollouts_within)
     scoping.register(
@@ -74,6 +85,8 @@ def register() -> None:
     scoping.register(RolloutTarget, targets_within)
     scoping.register(Exposure, targets_within)
     scoping.register(Hold, of_tenants)
+    scoping.register(HotPatch, of_tenants)
+    scoping.register(CustomerNotice, of_tenants)
     scoping.register(Window, of_tenants)
     scoping.register(BlastPolicy, policies_within)
     scoping.register(Freeze, freezes_within)

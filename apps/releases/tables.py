@@ -9,8 +9,8 @@ from django.utils.safestring import SafeString
 
 from apps.core.templatetags.ui import ago, num, shares, status, tag
 
-from .choices import CLOCK_HOURS, Life, ReleaseKind, RolloutState, Severity
-from .models import Advisory, Release, Rollout
+from .choices import Life, NoticeState, ReleaseKind, RolloutState, Severity
+from .models import Advisory, CustomerNotice, Release, Rollout
 from .queries.rollouts import shares_of
 
 MAIN = {"td": {"class": "main"}}
@@ -181,9 +181,57 @@ class AdvisoryTable(tables.Table):
     def render_deadline(self, record: Any) -> SafeString | str:
         if not record.exposed:
             return "—"
-        return format_html(
-            "{} <small>{} h</small>", ago(record.deadline), CLOCK_HOURS[Severity(record.severity)]
-        )
+        hours = round((record.deadline - record.known_at).total_seconds() / 3600)
+        return format_html("{} <small>{} h</small>", ago(record.deadline), hours)
 
     def value_deadline(self, record: Advisory) -> str:
         return record.deadline.isoformat(timespec="seconds")
+
+
+class NoticeTable(tables.Table):
+    """Notices to customers, newest first."""
+
+    tenant = tables.Column(attrs=MAIN, orderable=False)
+    state = tables.Column(attrs=STATE, orderable=False)
+    addresses = tables.Column(verbose_name="Written to", orderable=False, empty_values=())
+    rollout = tables.Column(verbose_name="About", orderable=False, empty_values=())
+    created_at = tables.Column(verbose_name="Written", order_by=("id",), attrs=RIGHT)
+
+    class Meta:
+        model = CustomerNotice
+        fields: tuple[str, ...] = ()
+        order_by = "-created_at"
+
+    def render_tenant(self, record: CustomerNotice) -> SafeString:
+        return _link("releases:notice", record.pk, record.tenant.name, record.subject)
+
+    def value_tenant(self, record: CustomerNotice) -> str:
+        return record.tenant.key
+
+    def render_state(self, record: CustomerNotice) -> SafeString:
+        tones = {NoticeState.DRAFT: "warn", NoticeState.QUEUED: "busy"}
+        state = NoticeState(record.state)
+        return tag(tones.get(state, "ok"), state.label.lower())
+
+    def value_state(self, record: CustomerNotice) -> str:
+        return record.state
+
+    def render_addresses(self, record: CustomerNotice) -> str:
+        return ", ".join(record.addresses) or record.why or "—"
+
+    def value_addresses(self, record: CustomerNotice) -> str:
+        return " ".join(record.addresses)
+
+    def render_rollout(self, record: CustomerNotice) -> SafeString | str:
+        if record.rollout_id:
+            return _link("releases:rollout", record.rollout_id, f"rollout #{record.rollout_id}")
+        return "a hold that was overridden"
+
+    def value_rollout(self, record: CustomerNotice) -> str:
+        return str(record.rollout_id or "")
+
+    def render_created_at(self, record: CustomerNotice) -> SafeString:
+        return ago(record.created_at)
+
+    def value_created_at(self, record: CustomerNotice) -> str:
+        return record.created_at.isoformat(timespec="seconds")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import exposure, releases, rollouts, rules
+from .views import customers, exposure, hotpatches, releases, rollouts, rules
 
 app_name = "releases"
 urlpatterns = [
@@ -19,8 +19,17 @@ urlpatterns = [
     path("rollouts/<int:pk>/order/", rollouts.order, name="steer"),
     path("rollouts/<int:pk>/schedule/", rollouts.schedule, name="schedule"),
     path("rollouts/<int:pk>/newcomers/", rollouts.take_in, name="take_in"),
+    path("rollouts/<int:pk>/waves/<int:number>/back/", rollouts.wave_back, name="roll_back_wave"),
+    path("rollouts/<int:pk>/version/", rollouts.retarget, name="retarget"),
+    path("rollouts/<int:pk>/extend/", hotpatches.extend_hot_patch, name="extend_hot_patch"),
+    path("rollouts/hot-patch/", hotpatches.new_hot_patch, name="new_hot_patch"),
     path("rollouts/<int:pk>/report.json", rollouts.rollout_report, name="report"),
     path("rollouts/targets/<int:target_pk>/", rollouts.order_target, name="steer_target"),
+    path("rollouts/<int:pk>/notices/", customers.draft, name="draft_notices"),
+    path("rollouts/<int:pk>/notices/send/", customers.send, name="send_notices"),
+    path("notices/", customers.notice_list, name="notices"),
+    path("notices/<int:notice_pk>/", customers.notice, name="notice"),
+    path("notices/<int:notice_pk>/told/", customers.told, name="notice_told"),
     path("calendar/", rollouts.calendar, name="calendar"),
     path("advisories/", exposure.advisory_list, name="advisories"),
     path("advisories/import/", exposure.import_document, name="import_advisory"),
@@ -34,6 +43,9 @@ urlpatterns = [
     path("rules/freezes/<int:freeze_pk>/end/", rules.freeze_end, name="end_freeze"),
     path("rules/windows/", rules.window, name="add_window"),
     path("rules/windows/<int:window_pk>/end/", rules.window_end, name="end_window"),
+    path("rules/clock/hours/", rules.clock_hours, name="set_hours"),
+    path("rules/clock/steps/", rules.clock_step, name="add_step"),
+    path("rules/clock/steps/<int:step_pk>/end/", rules.clock_step_end, name="remove_step"),
     path("rules/limits/", rules.limit, name="set_policy"),
     path("rules/limits/<int:policy_pk>/approve/", rules.limit_approve, name="approve_policy"),
 ]

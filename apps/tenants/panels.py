@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from apps.core.slots import Notice, Slot
+from apps.core.slots import Gathering, Notice, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ placements: Slot[Sequence[Served]] = Slot("the instances that serve a tenant")
 #: By tenant id: the accounts and cells whose holders reach it, whoever reads.
 covers: Slot[Sequence[Cover]] = Slot("scopes that cover a tenant")
 #: By tenant id: what stands above its page.
-notices: Slot[Sequence[Notice]] = Slot("what goes on with a tenant")
+notices: Gathering[Notice] = Gathering("what goes on with a tenant")
 
 
 @dataclass(frozen=True, slots=True)

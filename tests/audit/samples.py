@@ -67,8 +67,12 @@ from apps.releases.models import (
     Advisory,
     Artifact,
     BlastPolicy,
+    ClockPolicy,
+    ClockStep,
+    CustomerNotice,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     Rollout,
     VexStatement,
@@ -364,6 +368,26 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
             tenant=factories.make_tenant(), until=LATER, reason="because", set_by=factories.make_user()
         ),
         {"reason": "another reason"},
+    ),
+    HotPatch: (
+        lambda: HotPatch(
+            rollout=_saved(Rollout(release=_release(), reason="because")),
+            tenant=factories.make_tenant(),
+            until=LATER,
+            asked_by=factories.make_user(),
+        ),
+        {"until": LATER + timedelta(days=1)},
+    ),
+    ClockPolicy: (lambda: ClockPolicy(severity="low", hours=5), {"hours": 6}),
+    ClockStep: (
+        lambda: ClockStep(percent=50, name="security", address=f"{_n('security')}@example.com"),
+        {"percent": 75},
+    ),
+    CustomerNotice: (
+        lambda: CustomerNotice(
+            tenant=factories.make_tenant(), subject="x", body="y", written_by=factories.make_user()
+        ),
+        {"subject": "z"},
     ),
     Freeze: (
         lambda: Freeze(name=_n("freeze"), starts_at=AT, ends_at=LATER, reason="because"),

@@ -41,6 +41,8 @@ from apps.operations.services import submit, submit_many
 from apps.releases.models import (
     Advisory,
     BlastPolicy,
+    ClockStep,
+    CustomerNotice,
     Freeze,
     Hold,
     Release,
@@ -173,6 +175,11 @@ class World:
         )
         self.policy = BlastPolicy.objects.create(
             scope="account", object_id=there.pk, max_percent=50, wanted_percent=60, wanted_by=self.root
+        )
+
+        self.step = ClockStep.objects.create(percent=50, name="security", address="s@example.com")
+        self.notice = CustomerNotice.objects.create(
+            tenant=self.tenant, subject="x", body="y", written_by=self.root
         )
 
     def _alerts(self) -> None:
@@ -320,6 +327,9 @@ class World:
             "releases:end_window": {"window_pk": self.window.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
+            "releases:roll_back_wave": {"pk": self.rollout.pk, "number": 1},
+            "releases:remove_step": {"step_pk": self.step.pk},
+            **{f"releases:{name}": {"notice_pk": self.notice.pk} for name in ("notice", "notice_told")},
             "releases:approve_policy": {"policy_pk": self.policy.pk},
             "releases": {"pk": self.release.pk},
             "releases_api:sbom": {"version": self.release.version},

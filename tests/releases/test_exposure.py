@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.utils import timezone
 
 from apps.access.models import User
 from apps.core.models import Event
 from apps.fleet.models import Instance
 from apps.operations.services import Refused
 from apps.releases.choices import Severity
+from apps.releases.escalating import ask_before_deadlines
 from apps.releases.exposing import import_advisory, state_not_affected, watch_exposure
 from apps.releases.models import Advisory, AdvisoryMatch, Component, Exposure, Release
 from apps.releases.osv import is_affected, read_osv
-from apps.releases.reminding import warn_before_deadlines
 from apps.releases.sbom import BadDocument, read_sbom
 from apps.releases.services import upload_sbom
 from tests.factories import grant, make_cell, make_user
@@ -208,16 +207,8 @@ def test_only_who_holds_it_everywhere_brings_advisories_in(db: None) -> None:
         import_advisory(osv(), actor=olga)
 
 
-def test_a_deadline_is_warned_of_once_at_each_stage(exposed: Advisory) -> None:
-    for hours, told in ((1, 0), (13, 1), (13, 0), (22.5, 1), (25, 1), (26, 0)):
-        with time_machine.travel(exposed.known_at + timedelta(hours=hours), tick=False):
-            assert warn_before_deadlines() == told, hours
-    assert Event.objects.filter(kind="advisory.deadline").count() == 3
-    assert timezone.now() < exposed.deadline
-
-
 def test_a_fleet_that_is_safe_is_not_warned(exposed: Advisory) -> None:
     Instance.objects.unrecorded_update(version="2.0.0")
     watch_exposure()
     with time_machine.travel(exposed.deadline, tick=False):
-        assert warn_before_deadlines() == 0
+        assert ask_before_deadlines() == 0

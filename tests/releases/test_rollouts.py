@@ -18,7 +18,7 @@ from apps.operations.services import Refused
 from apps.releases import driving
 from apps.releases.choices import Life, RolloutState, TargetState, Verdict, WaveState
 from apps.releases.models import Release, Rollout
-from apps.releases.rollouts import orders_for, prepare_rollout, steer, steer_target
+from apps.releases.rollouts import orders_of, prepare_rollout, steer, steer_target
 from tests.factories import as_system, grant, make_cell, make_instance, make_user
 from tests.releases.conftest import crash_on, make_release, run, start
 
@@ -123,7 +123,7 @@ def test_an_order_that_makes_no_sense_is_refused(fleet: Fleet, release: Release,
             steer(rollout, order, actor=boss, reason="let us see")
     with pytest.raises(Refused, match="why"):
         steer(rollout, "roll_back", actor=boss, reason=" ")
-    assert orders_for(rollout, boss) == ["roll_back"]
+    assert orders_of(rollout) == ["roll_back"]
 
 
 def test_an_instance_can_be_skipped_and_taken_in_again(fleet: Fleet, release: Release, boss: User) -> None:

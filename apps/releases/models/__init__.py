@@ -1,6 +1,9 @@
 """Releases and what is in them; rollouts; exposure; the rules that rollouts keep."""
 
+from .clocks import ClockAsk, ClockPolicy, ClockStep
+from .customers import CustomerNotice
 from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
+from .hotpatches import HotPatch
 from .releases import Artifact, Component, Release, ReleaseComponent
 from .rollouts import Rollout, RolloutTarget, Wave
 from .rules import BlastPolicy, Freeze, Hold, Window
@@ -10,10 +13,15 @@ __all__ = [
     "AdvisoryMatch",
     "Artifact",
     "BlastPolicy",
+    "ClockAsk",
+    "ClockPolicy",
+    "ClockStep",
     "Component",
+    "CustomerNotice",
     "Exposure",
     "Freeze",
     "Hold",
+    "HotPatch",
     "Release",
     "ReleaseComponent",
     "Rollout",

@@ -80,7 +80,7 @@ class Wave(BaseModel):
     rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="waves")
     number = models.PositiveSmallIntegerField()
     size = models.PositiveIntegerField(default=0)
-    state = models.CharField(max_length=8, choices=WaveState.choices, default=WaveState.PLANNED)
+    state = models.CharField(max_length=9, choices=WaveState.choices, default=WaveState.PLANNED)
     started_at = models.DateTimeField(null=True, blank=True)
     baking_since = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from apps.accounts.models import Account
 from apps.core.models import BaseModel
-from apps.tenants.models import Tenant
+from apps.tenants.models import Tenant, currency_validator
 
-from ..choices import PolicyScope
+from ..choices import Measure, PolicyScope
 
 
 class Hold(BaseModel):
@@ -120,14 +120,22 @@ class Window(BaseModel):
 
 
 class BlastPolicy(BaseModel):
-    """At most so many instances of a scope may be changing or unhealthy at once, over everything that is asked for.
+    """At most so much of a scope may be changing or unhealthy at once, over everything that is asked for.
+
+    It counts instances, the tenants on them, what these pay a month, or the cells they are in (`measures`).
 
     Lowering a limit counts at once. Raising it is proposed by one person and takes effect when another agrees.
     """
 
     scope = models.CharField(max_length=8, choices=PolicyScope.choices)
-    object_id = models.BigIntegerField(default=0, help_text="id of the account or cell; 0 for the fleet")
+    object_id = models.BigIntegerField(
+        default=0, help_text="id of the account, region, plan or cell; 0 for the fleet"
+    )
     label = models.CharField(max_length=120, blank=True)
+    measure = models.CharField(max_length=9, choices=Measure.choices, default=Measure.INSTANCES)
+    currency = models.CharField(
+        max_length=3, blank=True, validators=[currency_validator], help_text="of revenue: which one counts"
+    )
     max_count = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     max_percent = models.PositiveSmallIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(100)]
@@ -143,10 +151,16 @@ class BlastPolicy(BaseModel):
     )
 
     class Meta:
-        ordering = ["scope", "label"]
+        ordering = ["scope", "label", "measure", "currency"]
         verbose_name_plural = "blast policies"
         constraints = [
-            models.UniqueConstraint(fields=["scope", "object_id"], name="blastpolicy_once"),
+            models.UniqueConstraint(
+                fields=["scope", "object_id", "measure", "currency"], name="blastpolicy_measure_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(measure=Measure.REVENUE) ^ models.Q(currency=""),
+                name="blastpolicy_currency_of_revenue",
+            ),
             models.CheckConstraint(
                 condition=models.Q(max_count__isnull=False) | models.Q(max_percent__isnull=False),
                 name="blastpolicy_limits_something",

@@ -15,13 +15,12 @@ from django.utils import timezone
 from apps.access.choices import Permission
 from apps.access.scoping import holds, scopes_of, visible
 from apps.core.enriching import EnrichedQuerySet
-from apps.fleet.choices import WRONG
 from apps.fleet.models import Placement
 from apps.tenants.models import Tenant
 
-from ..choices import UNDEPLOYABLE, Life, ReleaseKind, RolloutState, TargetState
-from ..models import Advisory, Component, Exposure, Release, Rollout, RolloutTarget, VexStatement
-from ..standing import held_instances
+from ..blockers import blockers_of, latest_moves
+from ..choices import UNDEPLOYABLE, Life, ReleaseKind
+from ..models import Advisory, ClockAsk, Component, Exposure, Release, Rollout, VexStatement
 
 #: Exposed instances that are told singly.
 LINES = 100
@@ -108,6 +107,7 @@ class AdvisoryPage:
     fixes: list[tuple[Release, str]]
     statements: list[VexStatement]
     rollouts: list[Rollout]
+    asks: list[ClockAsk]
     may_manage: bool
 
 
@@ -138,6 +138,7 @@ def advisory_page(user: Any, pk: int) -> AdvisoryPage:
         fixes=_fixes(user, advisory, affected, statements),
         statements=statements,
         rollouts=list(visible(user, Rollout).filter(advisory=advisory).select_related("release")[:10]),
+        asks=list(advisory.asks.all()[:20]),
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
     )
 
@@ -210,43 +211,18 @@ def _lines(user: Any, seen: QuerySet[Exposure]) -> list[Line]:
     )
     for instance_id, name in placed.values_list("instance_id", "tenant__name"):
         names.setdefault(instance_id, []).append(name)
-    held = held_instances(ids, "")
-    moves = {
-        target.instance_id: target
-        for target in visible(user, RolloutTarget)
-        .filter(instance_id__in=ids)
-        .exclude(rollout__state=RolloutState.CANCELLED)
-        .select_related("rollout")
-        .order_by("rollout_id")
-    }
+    blocked = blockers_of(rows)
+    moves = latest_moves(ids)  # of instances that the reader sees
     return [
         Line(
-            row, names.get(row.instance_id, [])[:2], max(0, len(names.get(row.instance_id, [])) - 2),
-            _blocker(row, held, moves.get(row.instance_id)),
+            row,
+            names.get(row.instance_id, [])[:2],
+            max(0, len(names.get(row.instance_id, [])) - 2),
+            blocked[row.pk],
             moves[row.instance_id].rollout_id if row.instance_id in moves else None,
         )
         for row in rows
-    ]  # fmt: skip
-
-
-def _blocker(row: Exposure, held: dict[int, str], move: RolloutTarget | None) -> str:
-    """What stands between an instance and safety, in words; empty: nothing but that nobody has begun."""
-    if why := held.get(row.instance_id):
-        return why
-    if row.instance.locked_reason:
-        return f"locked: {row.instance.locked_reason}"
-    if move is not None and move.state in (
-        TargetState.FAILED,
-        TargetState.STAYED,
-        TargetState.HELD,
-        TargetState.SKIPPED,
-    ):
-        return f"{move.get_state_display().lower()}: {move.why}".rstrip(": ")
-    if row.instance.health in WRONG:
-        return f"it is {row.instance.get_health_display().lower()}: {row.instance.health_detail}".rstrip(": ")
-    if move is not None and move.rollout.state in (RolloutState.RUNNING, RolloutState.PAUSED):
-        return f"{move.rollout.get_state_display().lower()}, wave {move.wave}"
-    return ""
+    ]
 
 
 def _fixes(

@@ -10,16 +10,19 @@ from django.db.models import Count, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from apps.access.scoping import visible
+from apps.access.choices import Permission
+from apps.access.scoping import allowed, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.fleet.choices import WRONG
 from apps.fleet.models import Placement
 from apps.operations.models import Operation
 
-from ..choices import TOUCHED, UNENDED, RolloutState, TargetState, WaveState
-from ..models import Rollout, RolloutTarget, Wave
-from ..planning import Worst, revenue_of, tenants_of, worst_of
-from ..rollouts import LABELS, orders_for
+from ..choices import BEHIND, MOVING, TOUCHED, UNENDED, RolloutState, TargetState, WaveState
+from ..models import CustomerNotice, HotPatch, Rollout, RolloutTarget, Wave
+from ..planning import Worst, tenants_of, worst_of
+from ..prices import revenue_of
+from ..returning import CAN_RETARGET, CAN_RETURN, LETS_RETURN
+from ..rollouts import LABELS, orders_of
 from ..scheduling import TAKES_IN, newcomers
 from ..standing import frozen_until, held_instances
 
@@ -67,6 +70,7 @@ class WaveRow:
     shares: Sequence[tuple[str, str, int]]
     total: int
     is_current: bool
+    can_return: bool
 
     @property
     def number(self) -> int:
@@ -92,10 +96,22 @@ class RolloutPage:
     held: list[str]
     frozen: list[str]
     newcomers: int
+    hot_patch: HotPatch | None
+    may_steer: bool
+    notices: Mapping[str, int]
 
     @property
     def is_live(self) -> bool:
-        return self.rollout.state in UNENDED or bool(self.counts.get(TargetState.CHANGING))
+        is_moving = any(self.counts.get(state) for state in MOVING)
+        return (
+            self.rollout.state in UNENDED
+            or is_moving
+            or any(row.wave.state == WaveState.RETURNING for row in self.waves)
+        )
+
+    @property
+    def can_retarget(self) -> bool:
+        return self.may_steer and self.rollout.state in CAN_RETARGET
 
     @property
     def done(self) -> int:
@@ -117,7 +133,7 @@ def shares_of(counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
 
 def rollout_page(user: Any, pk: int) -> RolloutPage:
     """One rollout, as much of it as the reader sees; 404 for one they see nothing of."""
-    rows = Rollout.objects.select_related("release", "started_by", "advisory")
+    rows = Rollout.objects.select_related("release", "started_by", "advisory", "hot_patch__tenant")
     rollout = get_object_or_404(visible(user, rows), pk=pk)
     targets = visible(user, RolloutTarget).filter(rollout=rollout)
     by_wave: dict[int, Counter[str]] = {}
@@ -129,11 +145,12 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
     dots = _dots(targets) if squares else {}
     waves = list(rollout.waves.select_related("passed_by"))
     current = (
-        next((w.number for w in waves if w.state != WaveState.PASSED), 0)
+        next((w.number for w in waves if w.state not in BEHIND), 0)
         if rollout.state != RolloutState.DRAFT
         else 0
     )
     is_draft = rollout.state == RolloutState.DRAFT
+    may_steer = allowed(user, Permission.ROLL_OUT, rollout)
     exceptions = _exceptions(targets)
     _add_operations(user, exceptions)
     return RolloutPage(
@@ -145,19 +162,29 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
                 shares_of(by_wave.get(w.number, {})),
                 by_wave.get(w.number, Counter()).total(),
                 w.number == current,
+                may_steer and rollout.state in LETS_RETURN and w.state in CAN_RETURN,
             )
             for w in waves
         ],
         counts=counts,
         total=total,
         exceptions=exceptions,
-        orders=[(name, LABELS[name]) for name in orders_for(rollout, user)],
+        orders=[(name, LABELS[name]) for name in orders_of(rollout)] if may_steer else [],
         worst=_worst(rollout, targets) if is_draft else Worst(),
         squares=squares,
         held=_held(rollout, targets) if is_draft else [],
         frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
         newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
+        hot_patch=getattr(rollout, "hot_patch", None),
+        may_steer=may_steer,
+        notices=_notices(user, rollout),
     )
+
+
+def _notices(user: Any, rollout: Rollout) -> dict[str, int]:
+    """How many customer notices of the tenants that the reader sees are in which state."""
+    rows = visible(user, CustomerNotice).filter(rollout=rollout).order_by()
+    return dict(rows.values_list("state").annotate(number=Count("pk")))
 
 
 def _dots(targets: QuerySet[RolloutTarget]) -> dict[int, list[Dot]]:

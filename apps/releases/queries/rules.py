@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.scoping import holds, scopes_of, visible
 
+from ..choices import CLOCK_HOURS, Severity
 from ..guarding import Room, room_of
-from ..models import BlastPolicy, Freeze, Hold, Window
+from ..models import BlastPolicy, ClockPolicy, ClockStep, Freeze, Hold, Window
 from ..windows import words_of
 
 #: Windows that the page shows; the calendar shows when they open.
@@ -25,6 +27,9 @@ class RulesPage:
     holds: list[Hold]
     windows: list[Window]
     more_windows: int
+    hours: list[tuple[str, int]]
+    steps: list[ClockStep]
+    security_email: str
     may_manage: bool
     may_approve: bool
     may_roll_out: bool
@@ -42,12 +47,16 @@ def rules_page(user: Any) -> RulesPage:
     shown = list(windows[:WINDOWS])
     for window in shown:
         window.words = words_of((window.days, window.opens_at, window.minutes))  # type: ignore[attr-defined]
+    own = dict(visible(user, ClockPolicy).values_list("severity", "hours"))
     return RulesPage(
         rooms=[room_of(policy) for policy in policies],
         freezes=list(freezes[:100]),
         holds=list(visible(user, rows).filter(until__gt=now, overridden_by__isnull=True)[:200]),
         windows=shown,
         more_windows=max(0, windows.count() - WINDOWS) if len(shown) == WINDOWS else 0,
+        hours=[(Severity(value).label, own.get(value, hours)) for value, hours in CLOCK_HOURS.items()],
+        steps=list(visible(user, ClockStep)),
+        security_email=settings.SECURITY_EMAIL,
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
         may_approve=scopes_of(user, Permission.APPROVE).everything,
         may_roll_out=holds(user, Permission.ROLL_OUT),

@@ -1,7 +1,9 @@
 """The list of rollouts; a new one; one of them, live."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
@@ -13,10 +15,10 @@ from apps.access.views_base import needs
 from apps.core.answers import answer, go
 from apps.operations.services import Refused
 
+from .. import returning, scheduling
 from .. import rollouts as services
-from .. import scheduling
 from ..filters import RolloutFilter
-from ..forms import ReasonForm, RolloutForm, ScheduleForm
+from ..forms import NoticesForm, ReasonForm, RetargetForm, RolloutForm, ScheduleForm
 from ..models import Advisory, Release, Rollout, RolloutTarget
 from ..queries.calendar import calendar_page
 from ..queries.rollouts import listed_rollouts, report, rollout_page
@@ -95,55 +97,79 @@ def rollout(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _page(request: HttpRequest, pk: int, *, status: int = 200, **said: Any) -> HttpResponse:
     page = rollout_page(request.user, pk)
-    context = {"page": page, "rollout": page.rollout, **said}
+    context = {
+        "page": page,
+        "rollout": page.rollout,
+        "notices_form": NoticesForm(),
+        "retarget_form": RetargetForm(user=request.user),
+        **said,
+    }
     return answer(request, "releases/rollout.html", "live", context, status=status)
+
+
+def carry_out(
+    request: HttpRequest, pk: int, form: forms.Form, act: Callable[[Rollout, dict[str, Any]], Any]
+) -> HttpResponse:
+    """What a person asks of one rollout: `act` gets it and what the form says; the page again with what is wrong."""
+    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
+    require(request.user, Permission.ROLL_OUT, found)
+    if not form.is_valid():
+        return _page(request, pk, status=422, order_error=first_error(form))
+    try:
+        act(found, form.cleaned_data)
+    except (Refused, ValidationError) as refusal:
+        return _page(request, pk, status=422, order_error=words_of(refusal))
+    return go(request, "releases:rollout", pk)
 
 
 @needs("roll_out", methods=("POST",))
 def order(request: HttpRequest, pk: int) -> HttpResponse:
     """Start, pause, resume, abort, roll back, retry, pass a gate, discard."""
-    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
-    require(request.user, Permission.ROLL_OUT, found)
-    form = ReasonForm(request.POST)
-    if not form.is_valid():
-        return _page(request, pk, status=422, order_error=first_error(form))
-    try:
-        services.steer(
-            found, request.POST.get("order", ""), actor=request.user, reason=form.cleaned_data["reason"]
-        )
-    except Refused as refusal:
-        return _page(request, pk, status=422, order_error=str(refusal))
-    return go(request, "releases:rollout", pk)
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        services.steer(found, request.POST.get("order", ""), actor=request.user, **said)
+
+    return carry_out(request, pk, ReasonForm(request.POST), act)
 
 
 @needs("roll_out", methods=("POST",))
 def schedule(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a prepared rollout start by itself, or no longer."""
-    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
-    require(request.user, Permission.ROLL_OUT, found)
-    form = ScheduleForm(request.POST)
-    if not form.is_valid():
-        return _page(request, pk, status=422, order_error=first_error(form))
-    try:
-        scheduling.schedule_start(found, actor=request.user, **form.cleaned_data)
-    except Refused as refusal:
-        return _page(request, pk, status=422, order_error=str(refusal))
-    return go(request, "releases:rollout", pk)
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        scheduling.schedule_start(found, actor=request.user, **said)
+
+    return carry_out(request, pk, ScheduleForm(request.POST), act)
 
 
 @needs("roll_out", methods=("POST",))
 def take_in(request: HttpRequest, pk: int) -> HttpResponse:
     """Take in instances that were made since its set was frozen."""
-    found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
-    require(request.user, Permission.ROLL_OUT, found)
-    form = ReasonForm(request.POST)
-    if not form.is_valid():
-        return _page(request, pk, status=422, order_error=first_error(form))
-    try:
-        scheduling.take_in_newcomers(found, actor=request.user, reason=form.cleaned_data["reason"])
-    except Refused as refusal:
-        return _page(request, pk, status=422, order_error=str(refusal))
-    return go(request, "releases:rollout", pk)
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        scheduling.take_in_newcomers(found, actor=request.user, **said)
+
+    return carry_out(request, pk, ReasonForm(request.POST), act)
+
+
+@needs("roll_out", methods=("POST",))
+def wave_back(request: HttpRequest, pk: int, number: int) -> HttpResponse:
+    """Roll one wave back."""
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        returning.roll_back_wave(found, number, actor=request.user, **said)
+
+    return carry_out(request, pk, ReasonForm(request.POST), act)
+
+
+@needs("roll_out", methods=("POST",))
+def retarget(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give a rollout that stands still another version."""
+
+    def act(found: Rollout, said: dict[str, Any]) -> None:
+        returning.retarget(found, actor=request.user, **said)
+
+    return carry_out(request, pk, RetargetForm(request.POST, user=request.user), act)
 
 
 @needs("view")

@@ -7,14 +7,16 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 
-from apps.access.scoping import visible
+from apps.access.choices import Permission
+from apps.access.scoping import require, visible
 from apps.access.views_base import needs
 from apps.core.answers import go
 from apps.operations.services import Refused
 
+from .. import escalating
 from .. import rules as services
-from ..forms import FreezeForm, HoldForm, PolicyForm, ReasonForm, WindowForm
-from ..models import BlastPolicy, Freeze, Hold, Window
+from ..forms import FreezeForm, HoldForm, HoursForm, PolicyForm, ReasonForm, StepForm, WindowForm
+from ..models import BlastPolicy, ClockStep, Freeze, Hold, Window
 from ..queries.rules import rules_page
 from .answers import first_error, words_of
 
@@ -32,6 +34,8 @@ def _page(request: HttpRequest, *, status: int = 200, **said: Any) -> HttpRespon
         "freeze_form": FreezeForm(user=request.user),
         "window_form": WindowForm(user=request.user),
         "policy_form": PolicyForm(user=request.user),
+        "hours_form": HoursForm(),
+        "step_form": StepForm(),
         **said,
     }
     return render(request, "releases/rules.html", context, status=status)
@@ -45,7 +49,7 @@ def _added(request: HttpRequest, name: str, form: Any, add: Callable[[], Any]) -
             return go(request, "releases:rules")
         except (Refused, ValidationError) as error:
             form.add_error(None, words_of(error))
-    return _page(request, status=422, open=name, **{f"{name}_form": form})
+    return _page(request, status=422, **{f"open_{name}": True, f"{name}_form": form})
 
 
 def _ended(request: HttpRequest, end: Callable[[str], Any]) -> HttpResponse:
@@ -125,3 +129,32 @@ def limit_approve(request: HttpRequest, policy_pk: int) -> HttpResponse:
     except Refused as refusal:
         return _page(request, status=422, error=str(refusal))
     return go(request, "releases:rules")
+
+
+@needs("manage_releases", methods=("POST",))
+def clock_hours(request: HttpRequest) -> HttpResponse:
+    """Say how long a severity has."""
+    form = HoursForm(request.POST)
+    return _added(
+        request, "hours", form, lambda: escalating.set_hours(actor=request.user, **form.cleaned_data)
+    )
+
+
+@needs("manage_releases", methods=("POST",))
+def clock_step(request: HttpRequest) -> HttpResponse:
+    """Have somebody asked before security deadlines."""
+    form = StepForm(request.POST)
+
+    def add() -> None:
+        data = {key: value for key, value in form.cleaned_data.items() if key != "reason"}
+        escalating.add_step(ClockStep(**data), actor=request.user, reason=form.cleaned_data["reason"])
+
+    return _added(request, "step", form, add)
+
+
+@needs("manage_releases", methods=("POST",))
+def clock_step_end(request: HttpRequest, step_pk: int) -> HttpResponse:
+    """Have somebody asked no longer."""
+    found = get_object_or_404(visible(request.user, ClockStep), pk=step_pk)
+    require(request.user, Permission.MANAGE_RELEASES, found)
+    return _ended(request, lambda reason: escalating.remove_step(found, actor=request.user, reason=reason))

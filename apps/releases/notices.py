@@ -1,0 +1,73 @@
+"""Hot patches in force, told on the overview and on the pages of instances and tenants: they run off the main line."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+
+from apps.access.scoping import visible
+from apps.core.choices import Tone
+from apps.core.slots import Notice
+from apps.fleet import notices as of_fleet
+from apps.fleet.models import Placement
+from apps.tenants import panels
+
+from .models import HotPatch
+
+#: Lines on the overview: those that end first.
+SHOWN = 3
+
+
+def register() -> None:
+    """Fill the slots; called from registers.py."""
+    of_fleet.of_instances.register(on_instances)
+    of_fleet.register_now(going_on)
+    panels.notices.register(on_tenants)
+
+
+def in_force(user: Any) -> QuerySet[HotPatch]:
+    """The hot patches in force that `user` sees, first to end first."""
+    rows = HotPatch.objects.filter(in_force_since__isnull=False, ended_at__isnull=True)
+    return visible(user, rows).select_related("tenant", "rollout__release").order_by("until", "pk")
+
+
+def notice(patch: HotPatch) -> Notice:
+    """A hot patch in one line."""
+    words = "should be back since" if patch.is_overdue else "until"
+    return Notice(
+        f"{patch.tenant} runs hot patch {patch.rollout.release.version}, off the main line",
+        reverse("releases:rollout", args=[patch.rollout_id]),
+        Tone.BAD if patch.is_overdue else Tone.WARN,
+        f"{words} {patch.until:%Y-%m-%d %H:%M} UTC",
+        patch.in_force_since,
+    )
+
+
+def going_on(user: Any) -> list[Notice]:
+    """Those that end first, of those that `user` sees. One query."""
+    return [notice(patch) for patch in in_force(user)[:SHOWN]]
+
+
+def on_tenants(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
+    """By tenant; it has at most one. One query."""
+    return {patch.tenant_id: [notice(patch)] for patch in in_force(user).filter(tenant_id__in=ids)}
+
+
+def on_instances(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
+    """By instance of the tenant that runs the version. At most two queries."""
+    patches = {
+        p.tenant_id: p for p in in_force(user).filter(tenant__placements__instance_id__in=ids).distinct()
+    }
+    if not patches:
+        return {}
+    found: dict[int, list[Notice]] = {}
+    for instance_id, tenant_id, version in _placed(ids, patches):
+        if version == patches[tenant_id].rollout.release.version:
+            found.setdefault(instance_id, []).append(notice(patches[tenant_id]))
+    return found
+
+
+def _placed(ids: Collection[int], tenants: Collection[int]) -> Iterable[tuple[int, int, str]]:
+    rows = Placement.objects.filter(instance_id__in=ids, tenant_id__in=tenants).order_by()
+    return rows.values_list("instance_id", "tenant_id", "instance__wanted_version")

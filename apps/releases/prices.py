@@ -1,0 +1,32 @@
+"""What tenants pay a month, as far as this floor knows: the price of their open subscriptions."""
+
+from decimal import Decimal
+
+from django.db.models import Q, QuerySet, Sum
+from django.utils import timezone
+
+from apps.tenants.models import Subscription
+
+from .arrays import among
+
+
+def open_subscriptions() -> QuerySet[Subscription]:
+    """Subscriptions that run today."""
+    today = timezone.localdate()
+    return Subscription.objects.filter(
+        Q(ends_on__isnull=True) | Q(ends_on__gte=today), starts_on__lte=today
+    ).order_by()
+
+
+def revenue_of(tenant_ids: set[int]) -> dict[int, dict[str, Decimal]]:
+    """Monthly price of each tenant's open subscriptions, by currency. One query."""
+    rows = (
+        open_subscriptions()
+        .filter(tenant_id__in=among(tenant_ids))
+        .values_list("tenant_id", "currency")
+        .annotate(price=Sum("monthly_price"))
+    )
+    found: dict[int, dict[str, Decimal]] = {}
+    for tenant_id, currency, price in rows:
+        found.setdefault(tenant_id, {})[currency] = price
+    return found
