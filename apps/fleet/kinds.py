@@ -16,6 +16,7 @@ from .choices import Wanted
 from .models import Diagnostics, Instance
 from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Target
+from .stepping import no_params
 from .targets import provider_targets
 
 #: Seconds between two looks at an instance that is not ready yet.
@@ -289,12 +290,6 @@ def _metrics_text(provider: Any, target: Target) -> str:
 # --- The kinds ----------------------------------------------------------------------------------
 
 
-def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    if extra := [key for key, value in params.items() if value not in ("", None)]:
-        raise ValueError(f"This takes no parameters; it was given {', '.join(sorted(extra))}.")
-    return {}
-
-
 def _version_param(params: Mapping[str, Any]) -> dict[str, Any]:
     version = str(params.get("version", "")).strip()
     if not version:
@@ -306,43 +301,37 @@ def _version_param(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": version}
 
 
-START = Kind(
-    name="start",
-    label="Start",
-    permission=Permission.RESTART,
-    target_type="instance",
-    steps=(
-        Step("start", _act(_start, want=lambda w: {"wanted": str(Wanted.RUNNING)}), timeout=30),
-        Step("wait until healthy", _look(_is_serving), timeout=60),
-    ),
-    check_params=_no_params,
-    preview=lambda label, params: f"{label} starts and is healthy within a minute",
-)
-STOP = Kind(
-    name="stop",
-    label="Stop",
-    permission=Permission.RESTART,
-    target_type="instance",
-    steps=(
-        Step("stop", _act(_stop, want=lambda w: {"wanted": str(Wanted.STOPPED)}), timeout=30),
-        Step("wait until stopped", _look(_is_stopped), timeout=30),
-    ),
-    check_params=_no_params,
-    preview=lambda label, params: f"{label} stops; its tenants are not served until it is started again",
-)
-RESTART = Kind(
-    name="restart",
-    label="Restart",
-    permission=Permission.RESTART,
-    target_type="instance",
-    steps=(
-        Step("look", _look(_note_for_restart), timeout=30),
-        Step("restart", _act(_restart, want=lambda w: {"wanted": str(Wanted.RUNNING)}), timeout=30),
-        Step("wait until healthy", _look(_is_serving_again), timeout=60),
-    ),
-    check_params=_no_params,
-    preview=lambda label, params: f"{label} restarts; its tenants wait for some seconds",
-)
+def _simple(name: str, label: str, steps: tuple[Step, ...], what: str) -> Kind:
+    """A kind that takes no parameters and what starting and stopping takes."""
+    return Kind(
+        name=name, label=label, permission=Permission.RESTART, target_type="instance", steps=steps,
+        check_params=no_params, preview=lambda target, params: f"{target} {what}",
+    )  # fmt: skip
+
+
+def _to(wanted: Wanted) -> Callable[[Work], dict[str, str]]:
+    return lambda work: {"wanted": str(wanted)}
+
+
+#: name, label, steps, what it does to a target.
+START, STOP, RESTART = (
+    _simple(*row)
+    for row in (
+        ("start", "Start", (
+            Step("start", _act(_start, want=_to(Wanted.RUNNING)), timeout=30),
+            Step("wait until healthy", _look(_is_serving), timeout=60),
+        ), "starts and is healthy within a minute"),
+        ("stop", "Stop", (
+            Step("stop", _act(_stop, want=_to(Wanted.STOPPED)), timeout=30),
+            Step("wait until stopped", _look(_is_stopped), timeout=30),
+        ), "stops; its tenants are not served until it is started again"),
+        ("restart", "Restart", (
+            Step("look", _look(_note_for_restart), timeout=30),
+            Step("restart", _act(_restart, want=_to(Wanted.RUNNING)), timeout=30),
+            Step("wait until healthy", _look(_is_serving_again), timeout=60),
+        ), "restarts; its tenants wait for some seconds"),
+    )
+)  # fmt: skip
 DEPLOY = Kind(
     name="deploy",
     label="Deploy",
@@ -370,7 +359,7 @@ DIAGNOSE = Kind(
     target_type="instance",
     steps=(Step("collect", _collect, timeout=60),),
     is_changing=False,
-    check_params=_no_params,
+    check_params=no_params,
     preview=lambda label, params: (
         f"logs, metrics and process state of {label} are collected; nothing is changed"
     ),

@@ -3,47 +3,22 @@
 The private key goes from the authority to the provider and nowhere else: no step notes it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from apps.access.choices import Permission
 from apps.operations.guard_rails import Objection, Request
-from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work, failure_of
+from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work
 
-from .. import providers
 from ..choices import ProviderName
 from ..models import Cell
 from ..providers.base import ProviderError, ServedCertificate, Target
-from ..targets import provider_targets
+from ..stepping import each_provided, no_params
 from . import issuing, judging, looking
 
 NAME = "rotate_certificate"
 #: Seconds between two handshakes, and until one that does not show the new certificate is a failure.
 LOOK, PATIENCE = 0.3, 8.0
-
-
-def _each(act: Callable[[Work, Any, Target], Outcome]) -> Callable[[Sequence[Work]], dict[int, Outcome]]:
-    """A step over one work at a time, with its provider and target; a fault of one stops no other."""
-
-    def run(works: Sequence[Work]) -> dict[int, Outcome]:
-        by_id = {
-            pk: (name, target)
-            for name, targets in provider_targets([w.target_id for w in works]).items()
-            for pk, target in targets.items()
-        }
-        outcomes: dict[int, Outcome] = {}
-        for work in works:
-            if work.target_id not in by_id:
-                outcomes[work.id] = Failed("There is no such instance any more.", retryable=False)
-                continue
-            name, target = by_id[work.target_id]
-            try:
-                outcomes[work.id] = act(work, providers.get(name), target)
-            except ProviderError as error:
-                outcomes[work.id] = failure_of(error)
-        return outcomes
-
-    return run
 
 
 def _note(work: Work, provider: Any, target: Target) -> Outcome:
@@ -94,28 +69,22 @@ def _restore(work: Work, provider: Any, target: Target) -> Outcome:
     return Done("the certificate from before is presented again")
 
 
-def _no_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    if extra := [key for key, value in params.items() if value not in ("", None)]:
-        raise ValueError(f"This takes no parameters; it was given {', '.join(sorted(extra))}.")
-    return {}
-
-
 ROTATE = Kind(
     name=NAME,
     label="Rotate certificate",
     permission=Permission.DEPLOY,
     target_type="instance",
     steps=(
-        Step("look", _each(_note), timeout=30),
-        Step("issue and present", _each(_present), timeout=60),
-        Step("see it served", _each(_serves("after")), timeout=PATIENCE + 20),
+        Step("look", each_provided(_note), timeout=30),
+        Step("issue and present", each_provided(_present), timeout=60),
+        Step("see it served", each_provided(_serves("after")), timeout=PATIENCE + 20),
     ),
     undo=(
-        Step("present the old one", _each(_restore), timeout=60),
-        Step("see the old one served", _each(_serves("before")), timeout=PATIENCE + 20),
+        Step("present the old one", each_provided(_restore), timeout=60),
+        Step("see the old one served", each_provided(_serves("before")), timeout=PATIENCE + 20),
     ),
     undo_from=1,
-    check_params=_no_params,
+    check_params=no_params,
     preview=lambda label, params: (
         f"{label} serves a new certificate from the next handshake on, and the old one if that is not seen; nothing restarts"
     ),
