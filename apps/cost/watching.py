@@ -68,7 +68,9 @@ def _of_day(day: date, oldest: date) -> Iterable[Anomaly]:
     runs = DayCost.objects.filter(run__is_current=True, to_tenants=True, day__in=[day, *before]).order_by()
     # By run: daily costs have no index on days.
     rows = DailyCost.objects.filter(
-        run__in=list(runs.values_list("run", flat=True).distinct()), tenant__isnull=False, day__in=[day, *before]
+        run__in=list(runs.values_list("run", flat=True).distinct()),
+        tenant__isnull=False,
+        day__in=[day, *before],
     ).order_by()
     series: dict[tuple[Any, ...], dict[date, float]] = defaultdict(dict)
     columns = ("tenant_id", "account_id", "service", "currency", "day")
