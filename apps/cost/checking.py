@@ -42,6 +42,8 @@ class Check:
     shown: str
     column: str = ""
     is_error: bool = True
+    #: The one of our columns that it looks at, where it looks at no other.
+    of: str = ""
 
 
 def as_report(findings: Sequence[Finding], **more: Any) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def _column_checks(source: Source) -> Iterator[Check]:
     column, told = source.column, source.found or ""
     raw, value = f"raw_{column.name}", column.name
     if column.filled and not source.may_lack:
-        yield Check("value.missing", f"{told} is empty.", f"{raw} IS NULL", raw, told)
+        yield Check("value.missing", f"{told} is empty.", f"{raw} IS NULL", raw, told, of=value)
     if column.type == Type.MONEY and (source.is_text or source.is_float):
         text = f"CAST({raw} AS VARCHAR)"
         nan = f"coalesce(lower({text}) IN ('nan', '-nan', '+nan', 'inf', '-inf', '+inf', 'infinity', '-infinity'), false)"
@@ -144,7 +146,7 @@ def _column_checks(source: Source) -> Iterator[Check]:
         yield Check("value.type", f"{told} cannot be read as a time (ISO 8601).", bad, raw, told)
     if longest := LONGEST.get(column.name):
         yield Check(
-            "value.too_long", f"{told} is longer than {longest} characters.", f"length({value}) > {longest}", value, told
+            "value.too_long", f"{told} is longer than {longest} characters.", f"length({value}) > {longest}", value, told, of=value,
         )  # fmt: skip
     if column.type == Type.TAGS and source.is_text:
         yield Check(
@@ -177,6 +179,7 @@ def _line_checks(named: dict[str, Source]) -> Iterator[Check]:
         yield Check(
             "currency.code", "A currency is three capital letters (ISO 4217).",
             "currency IS NOT NULL AND NOT regexp_matches(currency, '^[A-Z]{3}$')", "currency", "BillingCurrency",
+            of="currency",
         )  # fmt: skip
     if "category" in named:
         allowed = ", ".join(literal(one) for one in CATEGORIES)

@@ -5,14 +5,15 @@ texts that repeat: they are kept whole as a key and taken apart once for each th
 nearly as many as lines.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from . import checking, focus, narrowing
 from .choices import RuleKind
 from .classifying import RESOURCE
+from .duck import name
 from .focus import MONEY, Source, tag_sql
 from .models import Rule
 from .sharing import MEASURES
@@ -28,6 +29,10 @@ KEYS: dict[str, Key] = {
     "sub_account": ("sub_account", ("sub_account", "billing_account")),
     "service": ("service", ("service",)),
 }
+#: Columns that are keys as they stand; a key of others is made of each line.
+PLAIN = frozenset(
+    {"provider", "billing_account", "currency", "period_start", "sub_account", "service", "category"}
+)
 #: Lines that are looked at to learn whether tags repeat, and how often each must.
 SAMPLE, REPEATS = 50_000, 5
 
@@ -103,43 +108,67 @@ def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
 def _of_file(
     number: int, path: str, found: list[Source], keys: Mapping[str, Key], apart: bool, opened: Opened
 ) -> str:
-    """The sums of one file."""
+    """The sums of one file: grouped by columns as they stand in it, which are made ours once a group and not once a line."""
     shaped = found if opened.tags == "MAP" else focus.with_text_tags(found)
-    shown, by = _keys(keys, shaped)
-    is_one_period = next(source.is_same for source in shaped if source.column.name == "period_end")
-    end = focus.values(shaped)["period_end"] if is_one_period else "max(period_end)"
-    raws = "".join(f", {source.raw} AS raw_{source.column.name}" for source in shaped)
-    sums = ", ".join(
-        f"CAST(sum({_summand(source)}) AS {MONEY}) AS {source.column.name}"
+    as_is = PLAIN | {"tags"} if apart else PLAIN
+    needed = {one for _, needs in keys.values() for one in needs} & as_is
+    plain = {s.column.name: s for s in shaped if s.column.name in needed and not s.is_same}
+    # What is made of lines and not of plain columns alone stays a key as it is.
+    made = {name: value for name, (value, needs) in keys.items() if not as_is.issuperset(needs)}
+    same = {source.column.name for source in shaped if source.is_same}
+    made = {
+        name: "NULL::VARCHAR" if same.issuperset(keys[name][1]) and name != "day" else value
+        for name, value in made.items()
+    }
+    inner = [f"in_{name}" for name in plain] + [f"{value} AS {name}" for name, value in made.items()]
+    by = [str(place) for place, one in enumerate(inner, 1) if not one.startswith("NULL")]
+    extra = "".join(f", {source.raw} AS raw_{source.column.name}" for source in shaped)
+    extra += "".join(f", {name(source.found or '')} AS in_{one}" for one, source in plain.items())
+    of_lines, of_groups = _checks(shaped, plain, apart)
+    columns = "".join(f"{one}, " for one in inner)
+    grouped = (
+        f"SELECT {columns}max(period_end) AS last, {_sums(shaped)}, count(*) AS lines, coalesce(bool_or({of_lines}), false) AS bad "
+        f"FROM ({focus.select(path, number, shaped, extra=extra)})"
+        + (f" GROUP BY {', '.join(by)}" if by else "")
+    )
+    outer = [
+        replace(source, found=f"in_{source.column.name}") if source.column.name in plain else source
         for source in shaped
+    ]
+    ours = ", ".join(f"{value} AS {one}" for one, value in focus.values(outer).items() if one in needed)
+    raws = "".join(
+        f", {source.raw} AS raw_{source.column.name}" for source in outer if source.column.name in needed
+    )
+    shown = ", ".join(f"{one if one in made else value} AS {one}" for one, (value, _) in keys.items())
+    return (
+        f"SELECT {shown}, CAST(last AS DATE) AS period_end, {', '.join(MEASURES)}, lines, "
+        f"bad OR coalesce({of_groups}, false) AS broken FROM (SELECT *, {ours}{raws} FROM ({grouped}))"
+    )
+
+
+def _sums(found: list[Source]) -> str:
+    return ", ".join(
+        f"CAST(sum({_summand(source)}) AS {MONEY}) AS {source.column.name}"
+        for source in found
         if source.column.name in MEASURES
     )
-    broken = " OR ".join(f"({check.broken})" for check in checking.of_lines(shaped, with_tags=not apart))
-    return (
-        f"SELECT {shown}, CAST({end} AS DATE) AS period_end, {sums}, count(*) AS lines, "
-        f"coalesce(bool_or({broken}), false) AS broken FROM ({focus.select(path, number, shaped, extra=raws)}){by}"
-    )
+
+
+def _checks(found: list[Source], plain: Collection[str], apart: bool) -> tuple[str, str]:
+    """What breaks a rule: of each line, and of what groups have in common."""
+    checks = checking.of_lines(found, with_tags=not apart)
+    of_groups = [f"({check.broken})" for check in checks if check.of in plain]
+    of_lines = [f"({check.broken})" for check in checks if check.of not in plain]
+    return " OR ".join(of_lines) or "false", " OR ".join(of_groups) or "false"
 
 
 def _keys(keys: Mapping[str, Key], found: list[Source]) -> tuple[str, str]:
-    """The keys as SQL, and what to group by: what all lines have in common is written down, not grouped by."""
-    same = {source.column.name for source in found if source.is_same}
-    common = {name: same.issuperset(needs) for name, (_, needs) in keys.items()}
-    shown = [
-        f"{_common(name, found) if common[name] else value} AS {name}" for name, (value, _) in keys.items()
-    ]
-    by = [str(place) for place, name in enumerate(keys, 1) if not common[name]]
-    return ", ".join(shown), f" GROUP BY {', '.join(by)}" if by else ""
-
-
-def _common(name: str, found: list[Source]) -> str:
-    """A key as SQL that needs no line."""
-    made = focus.values(found)
-    if name == "period":
-        return f"CAST({made['period_start']} AS DATE)"
-    if name == "resource_key" or name.startswith("tag"):
-        return "NULL::VARCHAR"  # there is no such column
-    return made[name]
+    """Accounts as SQL, and what to group by: what all lines have in common is written down, not grouped by."""
+    same, made = {source.column.name for source in found if source.is_same}, focus.values(found)
+    common = {one: same.issuperset(needs) for one, (_, needs) in keys.items()}
+    shown = ", ".join(f"{made[one] if common[one] else one} AS {one}" for one in keys)
+    by = [str(place) for place, one in enumerate(keys, 1) if not common[one]]
+    return shown, f" GROUP BY {', '.join(by)}" if by else ""
 
 
 def _summand(source: Source) -> str:
