@@ -9,7 +9,7 @@ from .models import (
     Bill,
     Budget,
     Commitment,
-    DailyCost,
+    CostSeries,
     DayCost,
     Discount,
     MonthlyCost,
@@ -22,6 +22,7 @@ from .models import (
     Run,
     Statement,
     SubAccount,
+    TenantCost,
     Usage,
 )  # fmt: skip
 
@@ -53,11 +54,18 @@ class RunAdmin(CompanyWide, ReadOnlyAdmin):
     list_select_related = ("statement", "ruleset")
 
 
-@admin.register(DailyCost)
-class DailyCostAdmin(CompanyWide, ReadOnlyAdmin):
-    list_display = ("day", "tenant", "account", "service", "currency", "billed")
-    list_select_related = ("tenant", "account")
+@admin.register(CostSeries)
+class CostSeriesAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("run", "tenant", "account", "service", "currency", "billed")
+    list_select_related = ("run", "tenant", "account")
     raw_id_fields = ("run", "tenant", "account", "sub_account", "rule")
+
+
+@admin.register(TenantCost)
+class TenantCostAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("run", "tenant", "currency", "billed")
+    list_select_related = ("run", "tenant")
+    raw_id_fields = ("run", "tenant")
 
 
 @admin.register(MonthlyCost)

@@ -42,6 +42,8 @@ class Check:
     shown: str
     column: str = ""
     is_error: bool = True
+    #: The one of our columns that it looks at, where it looks at no other.
+    of: str = ""
 
 
 def as_report(findings: Sequence[Finding], **more: Any) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def _column_checks(source: Source) -> Iterator[Check]:
     column, told = source.column, source.found or ""
     raw, value = f"raw_{column.name}", column.name
     if column.filled and not source.may_lack:
-        yield Check("value.missing", f"{told} is empty.", f"{raw} IS NULL", raw, told)
+        yield Check("value.missing", f"{told} is empty.", f"{raw} IS NULL", raw, told, of=value)
     if column.type == Type.MONEY and (source.is_text or source.is_float):
         text = f"CAST({raw} AS VARCHAR)"
         nan = f"coalesce(lower({text}) IN ('nan', '-nan', '+nan', 'inf', '-inf', '+inf', 'infinity', '-infinity'), false)"
@@ -135,7 +137,7 @@ def _column_checks(source: Source) -> Iterator[Check]:
             f"{told} has more than 18 places after the point; nothing is rounded silently.",
             f"{value} IS NOT NULL AND {_too_fine(text, value)}", raw, told,
         )  # fmt: skip
-    elif column.type == Type.MONEY:
+    elif column.type == Type.MONEY and source.places is None:
         yield Check(
             "value.type", f"{told} is too large.", f"{raw} IS NOT NULL AND {value} IS NULL", raw, told
         )
@@ -144,7 +146,7 @@ def _column_checks(source: Source) -> Iterator[Check]:
         yield Check("value.type", f"{told} cannot be read as a time (ISO 8601).", bad, raw, told)
     if longest := LONGEST.get(column.name):
         yield Check(
-            "value.too_long", f"{told} is longer than {longest} characters.", f"length({value}) > {longest}", value, told
+            "value.too_long", f"{told} is longer than {longest} characters.", f"length({value}) > {longest}", value, told, of=value,
         )  # fmt: skip
     if column.type == Type.TAGS and source.is_text:
         yield Check(
@@ -165,16 +167,19 @@ def _too_fine(text: str, value: str) -> str:
 def _line_checks(named: dict[str, Source]) -> Iterator[Check]:
     """What columns say together."""
     for quantity in ("quantity", "priced_quantity"):
-        if quantity in named:
+        if source := named.get(quantity):
+            # As the file has it where that is a decimal: made wide first it would cost a pass of its own.
+            told = f"raw_{quantity}" if source.places is not None else quantity
             yield Check(
                 "usage.negative", "Usage below nothing in a line that is no correction: providers give some back so; it counts as it stands.",
-                f"{quantity} < 0 AND category = 'Usage' AND charge_class IS DISTINCT FROM 'Correction'",
+                f"{told} < 0 AND category = 'Usage' AND charge_class IS DISTINCT FROM 'Correction'",
                 quantity, BY_NAME[quantity].sources[0], is_error=False,
             )  # fmt: skip
     if "currency" in named:
         yield Check(
             "currency.code", "A currency is three capital letters (ISO 4217).",
             "currency IS NOT NULL AND NOT regexp_matches(currency, '^[A-Z]{3}$')", "currency", "BillingCurrency",
+            of="currency",
         )  # fmt: skip
     if "category" in named:
         allowed = ", ".join(literal(one) for one in CATEGORIES)

@@ -113,15 +113,31 @@ class Source:
     column: Column
     found: str | None
     type: str = ""
+    #: The value that every line has, as SQL, where `narrowing` knows it.
+    same: str | None = None
+    #: Whether eighteen digits hold every value; `narrowing` knows it of decimals.
+    is_small: bool = False
 
     @property
     def raw(self) -> str:
         """The value as it stands in the file; the word NULL, as some exports write it, is nothing."""
         if self.found is None:
             return "NULL"
-        return (
-            f"nullif(nullif({name(self.found)}, 'NULL'), '')" if self.type == "VARCHAR" else name(self.found)
-        )
+        value = self.same or name(self.found)
+        return f"nullif(nullif({value}, 'NULL'), '')" if self.type == "VARCHAR" else value
+
+    @property
+    def is_same(self) -> bool:
+        """Whether all lines are known to have one value, or none as the column lacks."""
+        return self.found is None or self.same is not None
+
+    @property
+    def places(self) -> int | None:
+        """Digits behind the point of a decimal that `MONEY` surely holds; None for anything else."""
+        if not self.type.startswith("DECIMAL"):
+            return None
+        digits, places = (int(part) for part in self.type[8:-1].split(","))
+        return places if places <= 18 and digits - places <= 20 else None
 
     @property
     def may_lack(self) -> bool:
@@ -156,7 +172,7 @@ class Source:
             }.get(self.column.type, "NULL::VARCHAR")  # fmt: skip
         if self.column.type == Type.MONEY:
             shown = f"CAST({raw} AS VARCHAR)" if self.is_float else raw
-            return f"TRY_CAST({shown} AS {MONEY})"
+            return f"{'CAST' if self.places is not None else 'TRY_CAST'}({shown} AS {MONEY})"
         if self.column.type == Type.TIME:
             if self.is_text:
                 return f"CAST(TRY_CAST({raw} AS TIMESTAMPTZ) AS TIMESTAMP)"
@@ -181,17 +197,22 @@ def describe(connection: duckdb.DuckDBPyConnection, path: str) -> dict[str, str]
     return {str(row[0]): str(row[1]) for row in rows}
 
 
-def select(path: str, number: int, found: list[Source], *, extra: str = "") -> str:
-    """The lines of one file in our columns, with the file's number and the row's (the first below the header is 2)."""
-    values = {source.column.name: source.value for source in found}
-    values["sub_account"] = f"coalesce({values['sub_account']}, {values['billing_account']})"
-    values["category"] = _category(values["category"])
+def values(found: list[Source]) -> dict[str, str]:
+    """Our columns of a line as SQL over the file's own."""
+    made = {source.column.name: source.value for source in found}
+    made["sub_account"] = f"coalesce({made['sub_account']}, {made['billing_account']})"
+    made["category"] = _category(made["category"])
     for source in found:
         if source.may_lack:
-            values[source.column.name] = f"coalesce({source.value}, {values['billed']})"
-    made = ", ".join(f"{value} AS {column}" for column, value in values.items())
+            made[source.column.name] = f"coalesce({source.value}, {made['billed']})"
+    return {"day": f"CAST({made['started']} AS DATE)"} | made
+
+
+def select(path: str, number: int, found: list[Source], *, extra: str = "") -> str:
+    """The lines of one file in our columns, with the file's number and the row's (the first below the header is 2)."""
+    made = ", ".join(f"{value} AS {column}" for column, value in values(found).items())
     return (
-        f"SELECT {number} AS file, file_row_number + 2 AS line, CAST({values['started']} AS DATE) AS day, {made}{extra} "
+        f"SELECT {number} AS file, file_row_number + 2 AS line, {made}{extra} "
         f"FROM read_parquet({literal(path)}, file_row_number = true)"
     )
 
@@ -234,5 +255,5 @@ def with_text_tags(found: list[Source]) -> list[Source]:
 
 def _as_json(source: Source) -> Source:
     if source.column.type == Type.TAGS and source.type.startswith(("MAP", "JSON")):
-        return _JsonTags(source.column, source.found, source.type)
+        return _JsonTags(source.column, source.found, source.type, source.same, source.is_small)
     return source

@@ -2,11 +2,11 @@
 
 from django.db.models import Max
 
-from .models import DailyCost, Run
+from .models import CostSeries, Run
 
 
 def forget_old_facts() -> int:
-    """Delete the daily facts of runs that count no more, but for each current statement's last former run; gives how many.
+    """Delete the daily facts of runs that count no more, but for each current statement's last former run; gives how many series.
 
     What a former run came to by month stays in `MonthlyCost`, to compare.
     """
@@ -15,5 +15,5 @@ def forget_old_facts() -> int:
         former.filter(statement__is_current=True).values("statement").annotate(last=Max("pk")).values("last")
     )
     gone = list(former.exclude(pk__in=last).values_list("pk", flat=True))
-    rows = DailyCost.objects.filter(run_id__in=gone)
+    rows = CostSeries.objects.filter(run_id__in=gone)
     return rows.delete()[0] if gone else 0

@@ -5,18 +5,34 @@ texts that repeat: they are kept whole as a key and taken apart once for each th
 nearly as many as lines.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import duckdb
 
-from . import checking, focus
+from . import checking, focus, narrowing
 from .choices import RuleKind
 from .classifying import RESOURCE
+from .duck import name
 from .focus import MONEY, Source, tag_sql
 from .models import Rule
 from .sharing import MEASURES
 
+#: A key's SQL over a line, and the columns that it is made of.
+Key = tuple[str, tuple[str, ...]]
+KEYS: dict[str, Key] = {
+    "provider": ("provider", ("provider",)),
+    "billing_account": ("billing_account", ("billing_account",)),
+    "currency": ("currency", ("currency",)),
+    "period": ("CAST(period_start AS DATE)", ("period_start",)),
+    "day": ("day", ("started",)),
+    "sub_account": ("sub_account", ("sub_account", "billing_account")),
+    "service": ("service", ("service",)),
+}
+#: Columns that are keys as they stand; a key of others is made of each line.
+PLAIN = frozenset(
+    {"provider", "billing_account", "currency", "period_start", "sub_account", "service", "category"}
+)
 #: Lines that are looked at to learn whether tags repeat, and how often each must.
 SAMPLE, REPEATS = 50_000, 5
 
@@ -49,25 +65,17 @@ def group(duck: duckdb.DuckDBPyConnection, opened: Opened, rules: Sequence[Rule]
     """
     tags = tag_keys(rules)
     apart = bool(tags) and _repeats(duck)
-    keys = [
-        "provider",
-        "billing_account",
-        "currency",
-        "CAST(period_start AS DATE) AS period",
-        "day",
-        "sub_account",
-        "service",
-    ]
+    keys = dict(KEYS)
     if any(rule.category for rule in rules):
-        keys.append("category")
+        keys["category"] = ("category", ("category",))
     if any(rule.kind == RuleKind.RESOURCE for rule in rules):
-        keys.append(f"{RESOURCE} AS resource_key")
+        keys["resource_key"] = (RESOURCE, ("resource", "resource_name"))
     if apart:
-        keys.append("tags")
+        keys["tags"] = ("tags", ("tags",))
     else:
-        keys += [f"{tag_sql(key, opened.tags)} AS tag_{place}" for place, key in enumerate(tags)]
+        keys |= {f"tag_{place}": (tag_sql(key, opened.tags), ("tags",)) for place, key in enumerate(tags)}
     parts = [
-        _of_file(number, path, found, keys, apart, opened)
+        _of_file(number, path, narrowing.narrowed(duck, path, found), keys, apart, opened)
         for number, (path, found) in enumerate(opened.files)
     ]
     duck.execute(f"CREATE OR REPLACE TABLE summed AS {' UNION ALL '.join(parts)}")
@@ -75,27 +83,100 @@ def group(duck: duckdb.DuckDBPyConnection, opened: Opened, rules: Sequence[Rule]
     return _is_broken(duck, opened, apart)
 
 
+def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
+    """Make the table `names`: the accounts that grouped lines name, each with one of its names."""
+    keys = {name: KEYS[name] for name in ("provider", "billing_account", "sub_account")}
+    named = ("billing_account_name", "sub_account_name")
+    parts = []
+    for number, (path, columns) in enumerate(opened.files):
+        found = narrowing.narrowed(duck, path, columns)
+        same, made = {source.column.name for source in found if source.is_same}, focus.values(found)
+        if len(opened.files) == 1 and same.issuperset(named):
+            # Nothing to read again.
+            names = ", ".join(f"any_value({made[name]}) AS {name}" for name in named)
+            parts.append(f"SELECT {', '.join(keys)}, {names} FROM summed GROUP BY ALL")
+        else:
+            shown, by = _keys(keys, found)
+            names = ", ".join(f"max({name}) AS {name}" for name in named)
+            parts.append(f"SELECT {shown}, {names} FROM ({focus.select(path, number, found)}){by}")
+    names = ", ".join(f"max({name}) AS {name}" for name in named)
+    duck.execute(
+        f"CREATE OR REPLACE TABLE names AS SELECT {', '.join(keys)}, {names} FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL"
+    )
+
+
 def _of_file(
-    number: int, path: str, found: list[Source], keys: Sequence[str], apart: bool, opened: Opened
+    number: int, path: str, found: list[Source], keys: Mapping[str, Key], apart: bool, opened: Opened
 ) -> str:
+    """The sums of one file: grouped by columns as they stand in it, which are made ours once a group and not once a line."""
     shaped = found if opened.tags == "MAP" else focus.with_text_tags(found)
-    raws = "".join(f", {source.raw} AS raw_{source.column.name}" for source in found)
-    sums = ", ".join(
+    as_is = PLAIN | {"tags"} if apart else PLAIN
+    needed = {one for _, needs in keys.values() for one in needs} & as_is
+    plain = {s.column.name: s for s in shaped if s.column.name in needed and not s.is_same}
+    # What is made of lines and not of plain columns alone stays a key as it is.
+    made = {name: value for name, (value, needs) in keys.items() if not as_is.issuperset(needs)}
+    same = {source.column.name for source in shaped if source.is_same}
+    made = {
+        name: "NULL::VARCHAR" if same.issuperset(keys[name][1]) and name != "day" else value
+        for name, value in made.items()
+    }
+    inner = [f"in_{name}" for name in plain] + [f"{value} AS {name}" for name, value in made.items()]
+    by = [str(place) for place, one in enumerate(inner, 1) if not one.startswith("NULL")]
+    extra = "".join(f", {source.raw} AS raw_{source.column.name}" for source in shaped)
+    extra += "".join(f", {name(source.found or '')} AS in_{one}" for one, source in plain.items())
+    of_lines, of_groups = _checks(shaped, plain, apart)
+    columns = "".join(f"{one}, " for one in inner)
+    grouped = (
+        f"SELECT {columns}max(period_end) AS last, {_sums(shaped)}, count(*) AS lines, coalesce(bool_or({of_lines}), false) AS bad "
+        f"FROM ({focus.select(path, number, shaped, extra=extra)})"
+        + (f" GROUP BY {', '.join(by)}" if by else "")
+    )
+    outer = [
+        replace(source, found=f"in_{source.column.name}") if source.column.name in plain else source
+        for source in shaped
+    ]
+    ours = ", ".join(f"{value} AS {one}" for one, value in focus.values(outer).items() if one in needed)
+    raws = "".join(
+        f", {source.raw} AS raw_{source.column.name}" for source in outer if source.column.name in needed
+    )
+    shown = ", ".join(f"{one if one in made else value} AS {one}" for one, (value, _) in keys.items())
+    return (
+        f"SELECT {shown}, CAST(last AS DATE) AS period_end, {', '.join(MEASURES)}, lines, "
+        f"bad OR coalesce({of_groups}, false) AS broken FROM (SELECT *, {ours}{raws} FROM ({grouped}))"
+    )
+
+
+def _sums(found: list[Source]) -> str:
+    return ", ".join(
         f"CAST(sum({_summand(source)}) AS {MONEY}) AS {source.column.name}"
         for source in found
         if source.column.name in MEASURES
     )
-    broken = " OR ".join(f"({check.broken})" for check in checking.of_lines(found, with_tags=not apart))
-    return (
-        f"SELECT {', '.join(keys)}, CAST(max(period_end) AS DATE) AS period_end, {sums}, count(*) AS lines, "
-        f"coalesce(bool_or({broken}), false) AS broken FROM ({focus.select(path, number, shaped, extra=raws)}) GROUP BY ALL"
-    )
+
+
+def _checks(found: list[Source], plain: Collection[str], apart: bool) -> tuple[str, str]:
+    """What breaks a rule: of each line, and of what groups have in common."""
+    checks = checking.of_lines(found, with_tags=not apart)
+    of_groups = [f"({check.broken})" for check in checks if check.of in plain]
+    of_lines = [f"({check.broken})" for check in checks if check.of not in plain]
+    return " OR ".join(of_lines) or "false", " OR ".join(of_groups) or "false"
+
+
+def _keys(keys: Mapping[str, Key], found: list[Source]) -> tuple[str, str]:
+    """Accounts as SQL, and what to group by: what all lines have in common is written down, not grouped by."""
+    same, made = {source.column.name for source in found if source.is_same}, focus.values(found)
+    common = {one: same.issuperset(needs) for one, (_, needs) in keys.items()}
+    shown = ", ".join(f"{made[one] if common[one] else one} AS {one}" for one in keys)
+    by = [str(place) for place, one in enumerate(keys, 1) if not common[one]]
+    return shown, f" GROUP BY {', '.join(by)}" if by else ""
 
 
 def _summand(source: Source) -> str:
-    """What is added up: a decimal as the file has it, which costs a third of one made wide first."""
-    is_narrow = source.type.startswith("DECIMAL") and int(source.type.rstrip(")").split(",")[1]) <= 18
-    return f"raw_{source.column.name}" if is_narrow and not source.may_lack else source.column.name
+    """What is added up: a decimal as the file has it, which costs a third of one made wide first; a sixth where it is small."""
+    if source.places is None or source.may_lack:
+        return source.column.name
+    raw = f"raw_{source.column.name}"
+    return f"CAST({raw} AS DECIMAL(18,{source.places}))" if source.is_small else raw
 
 
 def _repeats(duck: duckdb.DuckDBPyConnection) -> bool:

@@ -198,6 +198,7 @@ def _import(duck: duckdb.DuckDBPyConnection, bill: Bill) -> None:
     opened = grouping.open_files(duck, _files(duck, bill))
     ruleset, rules = allocating.rules_that_count()
     lines, findings = _grouped(duck, bill, opened, rules)
+    grouping.name_accounts(duck, opened)
     found = _statements(duck)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MONEY_LOCK])
@@ -276,10 +277,6 @@ def _still_whole(bill: Bill) -> None:
 
 def _statements(duck: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """What the bill adds up to, by billing account, period and currency."""
-    duck.execute(
-        "CREATE OR REPLACE TABLE names AS SELECT provider, billing_account, sub_account, "
-        "max(billing_account_name) AS billing_account_name, max(sub_account_name) AS sub_account_name FROM lines GROUP BY ALL"
-    )
     cursor = duck.execute(
         "SELECT provider, billing_account, any_value(n.name) AS billing_account_name, currency, period AS period_start, "
         "max(period_end) AS period_end, CAST(sum(lines) AS BIGINT) AS lines, "

@@ -9,6 +9,7 @@ from .models import (
     Anomaly,
     Budget,
     Commitment,
+    CostSeries,
     DailyCost,
     DayCost,
     Discount,
@@ -17,6 +18,7 @@ from .models import (
     Price,
     Revenue,
     SubAccount,
+    TenantCost,
     Usage,
 )  # fmt: skip
 
@@ -28,6 +30,7 @@ def costs_within(scopes: Scopes) -> Q:
 
 def register() -> None:
     """Tell `access`; called from registers.py."""
+    scoping.register(CostSeries, costs_within)
     scoping.register(DailyCost, costs_within)
     scoping.register(MonthlyCost, costs_within)
     scoping.register(DayCost, lambda scopes: Q(account_id__in=scopes.accounts))
@@ -36,5 +39,5 @@ def register() -> None:
     scoping.register(Budget, costs_within)
     # Prices stand beside plans: who may see anything may see them.
     scoping.register(Price, lambda scopes: Q())
-    for of_tenant in (Usage, MonthlyUsage, Discount, Commitment, Revenue):
+    for of_tenant in (Usage, MonthlyUsage, TenantCost, Discount, Commitment, Revenue):
         scoping.register(of_tenant, lambda scopes: Q(tenant_id__in=scopes.tenants))

@@ -19,7 +19,7 @@ from apps.core.events import event, record
 from . import forecasting
 from .choices import BudgetState, Driver
 from .forecasting import LEAST_WEEKS, WEEKS
-from .models import Anomaly, Budget, DailyCost, MonthlyCost, Statement, Usage
+from .models import Anomaly, Budget, DailyCost, DayCost, MonthlyCost, Statement, Usage
 from .pricing import next_month
 
 SOURCE, NAME = "budgets", "BudgetExceeded"
@@ -44,7 +44,7 @@ def look() -> None:
 
 def look_for_anomalies() -> int:
     """Write the anomalies of the last days anew; gives how many. A tenant's service in an account is one series."""
-    current = DailyCost.objects.filter(run__is_current=True, tenant__isnull=False)
+    current = DayCost.objects.filter(run__is_current=True, to_tenants=True)
     span = current.aggregate(newest=Max("day"), oldest=Min("day"))
     if span["newest"] is None:
         return 0
@@ -65,8 +65,12 @@ def look_for_anomalies() -> int:
 def _of_day(day: date, oldest: date) -> Iterable[Anomaly]:
     """A day against the same weekday of the weeks before; a week without cost counts as nothing."""
     before = [day - timedelta(weeks=n) for n in range(1, WEEKS + 1) if day - timedelta(weeks=n) >= oldest]
+    runs = DayCost.objects.filter(run__is_current=True, to_tenants=True, day__in=[day, *before]).order_by()
+    # By run: daily costs have no index on days.
     rows = DailyCost.objects.filter(
-        run__is_current=True, tenant__isnull=False, day__in=[day, *before]
+        run__in=list(runs.values_list("run", flat=True).distinct()),
+        tenant__isnull=False,
+        day__in=[day, *before],
     ).order_by()
     series: dict[tuple[Any, ...], dict[date, float]] = defaultdict(dict)
     columns = ("tenant_id", "account_id", "service", "currency", "day")
@@ -147,7 +151,8 @@ def standing(budget: Budget, month: date) -> tuple[Decimal, forecasting.Forecast
         run__statement__period_start__gte=month, run__statement__period_start__lt=next_month(month), **where
     )
     spent = in_month.aggregate(total=Sum("billed"))["total"] or Decimal(0)
-    rows = DailyCost.objects.filter(
+    by_day = DailyCost if budget.tenant_id else DayCost
+    rows = by_day._default_manager.filter(
         day__gte=month - timedelta(weeks=WEEKS), day__lt=next_month(month), **where
     ).order_by()
     amounts = {day: float(amount) for day, amount in rows.values_list("day").annotate(total=Sum("billed"))}

@@ -18,6 +18,7 @@ from apps.access.services import system_actor
 from apps.cost import allocating, forgetting, importing, rulebook
 from apps.cost.models import (
     Bill,
+    CostSeries,
     DailyCost,
     DayCost,
     MonthlyCost,
@@ -27,6 +28,7 @@ from apps.cost.models import (
     Run,
     Statement,
     SubAccount,
+    TenantCost,
     Usage,
 )
 from tests import factories
@@ -274,7 +276,7 @@ def three() -> Iterator[list[Any]]:
 def forget() -> None:
     """Between examples: bills and rules away, tenants stay."""
     with factories.as_system():
-        for model in (DailyCost, MonthlyCost, DayCost, Run):
+        for model in (CostSeries, TenantCost, MonthlyCost, DayCost, Run):
             model.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
         Statement.objects.update(replaces=None)
         for model in (Statement, Bill, Rule, RuleSet):
@@ -323,6 +325,11 @@ def test_for_any_rules_and_any_bill(
         assert set(rows.annotate(Sum("billed"), Sum("effective"))) == set(
             daily.annotate(Sum("billed"), Sum("effective"))
         )
+    by_tenant = TenantCost.objects.filter(run__is_current=True).values_list("run", "tenant", "currency")
+    daily = current().filter(tenant__isnull=False).order_by().values_list("run", "tenant", "currency")
+    assert set(by_tenant.annotate(Sum("billed"), Sum("listed"))) == set(
+        daily.annotate(Sum("billed"), Sum("listed"))
+    )
     with factories.as_system():
         rulebook.allocate_again(again)
     assert facts() == made

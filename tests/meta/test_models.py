@@ -18,6 +18,7 @@ NO_ADMIN = {
     "access.scopeuserpermission": "written from grants by the services; the grants have an admin",
     "access.scopegrouppermission": "written from grants by the services; the grants have an admin",
     "operations.step": "shown inside its operation",
+    "cost.dailycost": "a view, a row a day, over the series of days, which have an admin",
     "fleet.measurement": "observed, kept two days; nothing to fix in it",
     "fleet.simulatedeffect": "what the simulated world did; nothing to fix in it",
 }

@@ -35,10 +35,15 @@ INSERT INTO cost_daycost (run_id, account_id, sub_account_id, service, rule_id, 
 SELECT %s, NULL, %s, 'service-' || s, %s, 'USD', d, true, 1000, 1000, 1000, 5000 FROM generate_series(1, %s) s,
 generate_series(%s::date, %s::date, '1 day') d
 """
-DAILY = """
-INSERT INTO cost_dailycost (run_id, tenant_id, account_id, sub_account_id, service, rule_id, currency, day, billed, effective, listed, lines)
-SELECT %s, t.id, NULL, %s, 'service-' || s, %s, 'USD', d, 1, 1, 1, 1 FROM tenants_tenant t, generate_series(1, 6) s,
-generate_series(%s::date, %s::date, '1 day') d WHERE t.key LIKE 'bench-%%' ORDER BY t.id, d
+SERIES = """
+INSERT INTO cost_costseries (run_id, tenant_id, account_id, sub_account_id, service, rule_id, currency, days, billed, effective, listed, lines)
+SELECT %s, t.id, NULL, %s, 'service-' || s, %s, 'USD', d.days, d.ones, d.ones, d.ones, d.ones FROM tenants_tenant t, generate_series(1, %s) s,
+(SELECT array_agg(d::date) AS days, array_agg(1) AS ones FROM generate_series(%s::date, %s::date, '1 day') d) d
+WHERE t.key LIKE 'bench-%%' ORDER BY t.id
+"""
+BY_TENANT = """
+INSERT INTO cost_tenantcost (run_id, tenant_id, currency, billed, effective, listed)
+SELECT run_id, tenant_id, currency, sum(billed), sum(effective), sum(listed) FROM cost_monthlycost WHERE run_id = %s GROUP BY 1, 2, 3
 """
 OF_TENANTS = """
 INSERT INTO tenants_subscription (created_at, updated_at, tenant_id, plan_id, seats, monthly_price, currency, starts_on)
@@ -118,8 +123,9 @@ def _fill() -> list[date]:
             )  # fmt: skip
             run = Run.objects.create(statement=statement, ruleset=ruleset)
             cursor.execute(MONTHLY, [run.pk, sub.pk, rule.pk, SERVICES])
+            cursor.execute(BY_TENANT, [run.pk])
             cursor.execute(BY_DAY, [run.pk, sub.pk, rule.pk, SERVICES, month, last])
             if month in months[-BYDAY:]:
-                cursor.execute(DAILY, [run.pk, sub.pk, rule.pk, month, last])
+                cursor.execute(SERIES, [run.pk, sub.pk, rule.pk, SERVICES, month, last])
         cursor.execute("ANALYZE")
     return months

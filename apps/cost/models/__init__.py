@@ -2,12 +2,12 @@
 
 from .bills import DIGITS, Bill, Statement, SubAccount
 from .earning import MonthlyUsage, Rate, Usage
-from .facts import DailyCost, DayCost, MonthlyCost, Run
+from .facts import CostSeries, DailyCost, DayCost, MonthlyCost, Run, TenantCost
 from .pricing import Commitment, Discount, Price, Revenue
 from .rules import Rule, RuleSet
 from .watching import Anomaly, Budget
 
 __all__ = [
-    "DIGITS", "Anomaly", "Bill", "Budget", "Commitment", "DailyCost", "DayCost", "Discount", "MonthlyCost", "MonthlyUsage",
-    "Price", "Rate", "Revenue", "Rule", "RuleSet", "Run", "Statement", "SubAccount", "Usage",
+    "DIGITS", "Anomaly", "Bill", "Budget", "Commitment", "CostSeries", "DailyCost", "DayCost", "Discount", "MonthlyCost", "MonthlyUsage",
+    "Price", "Rate", "Revenue", "Rule", "RuleSet", "Run", "Statement", "SubAccount", "TenantCost", "Usage",
 ]  # fmt: skip
