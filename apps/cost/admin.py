@@ -15,6 +15,7 @@ from .models import (
     MonthlyCost,
     MonthlyUsage,
     Price,
+    ProductComponent,
     Rate,
     Revenue,
     Rule,
@@ -145,6 +146,11 @@ class RevenueAdmin(CompanyWide, ReadOnlyAdmin):
     list_filter = ("source",)
     list_select_related = ("tenant",)
     search_fields = ("line", "customer")
+
+
+@admin.register(ProductComponent)
+class ComponentAdmin(CompanyWide, FixAdmin):
+    list_display = ("name", "service", "sub_account", "tag", "position")
 
 
 @admin.register(Budget)

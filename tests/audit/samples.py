@@ -53,6 +53,7 @@ from apps.cost.models import (
     Commitment,
     Discount,
     Price,
+    ProductComponent,
     Rate,
     Rule,
     RuleSet,
@@ -342,6 +343,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"monthly_minimum": 6},
     ),
     Budget: (lambda: Budget(name=_n("budget"), currency="EUR", amount=5), {"amount": 6}),
+    ProductComponent: (lambda: ProductComponent(name="search", service=_n("service")), {"position": 2}),
     Rate: (
         lambda: Rate(
             currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1

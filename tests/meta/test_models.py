@@ -66,6 +66,7 @@ NO_SCOPE = {
     "cost.run": "sums over a whole statement: for who sees all",
     "cost.ruleset": "rules over everybody's cost: for who sees all",
     "cost.rule": "rules over everybody's cost: for who sees all",
+    "cost.productcomponent": "which part of the product a service is: the same for everybody",
     "cost.rate": "no one's: read by the service that converts",
 }
 

@@ -1,6 +1,7 @@
 """Bills and what became of them: statements, runs of the allocation, facts; rules, usage, rates."""
 
 from .bills import DIGITS, Bill, Statement, SubAccount
+from .components import ProductComponent
 from .earning import MonthlyUsage, Rate, Usage
 from .facts import DailyCost, DayCost, MonthlyCost, Run
 from .pricing import Commitment, Discount, Price, Revenue
@@ -8,6 +9,24 @@ from .rules import Rule, RuleSet
 from .watching import Anomaly, Budget
 
 __all__ = [
-    "DIGITS", "Anomaly", "Bill", "Budget", "Commitment", "DailyCost", "DayCost", "Discount", "MonthlyCost", "MonthlyUsage",
-    "Price", "Rate", "Revenue", "Rule", "RuleSet", "Run", "Statement", "SubAccount", "Usage",
+    "DIGITS",
+    "Anomaly",
+    "Bill",
+    "Budget",
+    "Commitment",
+    "DailyCost",
+    "DayCost",
+    "Discount",
+    "MonthlyCost",
+    "MonthlyUsage",
+    "Price",
+    "ProductComponent",
+    "Rate",
+    "Revenue",
+    "Rule",
+    "RuleSet",
+    "Run",
+    "Statement",
+    "SubAccount",
+    "Usage",
 ]  # fmt: skip
