@@ -229,6 +229,10 @@ def _files(duck: duckdb.DuckDBPyConnection, bill: Bill) -> list[tuple[str, list[
         except (Unusable, OSError) as error:
             raise Refusal([Finding("file.unreadable", str(error), file=told)]) from error
         found = focus.sources(columns)
+        if other := focus.other_dataset(columns):
+            text = f"It is FOCUS's {other} dataset; deliver the Cost and Usage dataset."
+            findings.append(Finding("file.dataset", text, file=told))
+            continue
         findings += checking.check_columns(told, found)
         files.append((str(lines_path), found))
     if any(one.is_error for one in findings):
