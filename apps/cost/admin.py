@@ -7,6 +7,7 @@ from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 from .models import (
     Anomaly,
     Bill,
+    BillSource,
     Budget,
     Commitment,
     DailyCost,
@@ -38,6 +39,11 @@ class BillAdmin(CompanyWide, ReadOnlyAdmin):
     list_display = ("name", "state", "lines", "received_by", "created_at", "finished_at")
     list_filter = ("state",)
     search_fields = ("name", "digest")
+
+
+@admin.register(BillSource)
+class BillSourceAdmin(CompanyWide, FixAdmin):
+    list_display = ("url", "looked_at", "error")
 
 
 @admin.register(Statement)

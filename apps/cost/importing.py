@@ -20,7 +20,7 @@ from apps.accounts.models import Account
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import allocating, checking, focus, grouping, store
+from . import allocating, buckets, checking, focus, grouping, store
 from .checking import Finding
 from .choices import MOST_TRIES, BillState
 from .duck import connected
@@ -63,6 +63,11 @@ def receive_paths(paths: Iterable[Path], *, actor: User) -> tuple[Bill, bool]:
     return _receive(
         lambda folder: [store.take_path(p, folder, i) for i, p in enumerate(sorted(paths))], actor
     )
+
+
+def receive_objects(objects: Iterable[buckets.Object], *, actor: User) -> tuple[Bill, bool]:
+    """Take in objects of a bucket as one delivery; see `receive_upload`."""
+    return _receive(lambda folder: buckets.take(objects, folder), actor)
 
 
 def receive_folder(folder: Path, *, actor: User) -> tuple[list[tuple[Bill, bool]], list[str]]:

@@ -49,6 +49,7 @@ from apps.audit.models import AuditStream
 from apps.core.models import SavedView
 from apps.cost.models import (
     Bill,
+    BillSource,
     Budget,
     Commitment,
     Discount,
@@ -343,6 +344,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"monthly_minimum": 6},
     ),
     Budget: (lambda: Budget(name=_n("budget"), currency="EUR", amount=5), {"amount": 6}),
+    BillSource: (lambda: BillSource(url=f"s3://{_n('bucket')}/bills/"), {"url": "s3://other/bills/"}),
     ProductComponent: (lambda: ProductComponent(name="search", service=_n("service")), {"position": 2}),
     Rate: (
         lambda: Rate(

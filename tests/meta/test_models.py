@@ -62,6 +62,7 @@ NO_SCOPE = {
     "alerts.escalationpolicy": "policy of the whole company",
     "alerts.escalationstep": "policy of the whole company",
     "cost.bill": "a provider's bill spans accounts and tenants: for who sees all",
+    "cost.billsource": "where the company's bills come from: for who sees all",
     "cost.statement": "spans accounts and tenants: for who sees all",
     "cost.run": "sums over a whole statement: for who sees all",
     "cost.ruleset": "rules over everybody's cost: for who sees all",

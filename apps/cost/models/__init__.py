@@ -6,12 +6,14 @@ from .earning import MonthlyUsage, Rate, Usage
 from .facts import DailyCost, DayCost, MonthlyCost, Run
 from .pricing import Commitment, Discount, Price, Revenue
 from .rules import Rule, RuleSet
+from .sources import BillSource
 from .watching import Anomaly, Budget
 
 __all__ = [
     "DIGITS",
     "Anomaly",
     "Bill",
+    "BillSource",
     "Budget",
     "Commitment",
     "DailyCost",

@@ -33,12 +33,14 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, bool], ...]], ...] = (
         (
             ("bills", "Bills", True), ("rules", "Rules", True), ("unallocated", "Unallocated", True), ("usage", "Usage", False),
             ("prices", "Prices", True), ("discounts", "Discounts", True), ("commitments", "Commitments", True),
-            ("budgets", "Budgets", True), ("components", "Components", True), ("sub-accounts", "Sub-accounts", True), ("rates", "Rates", True),
+            ("budgets", "Budgets", True), ("components", "Components", True), ("sources", "Sources", True), ("sub-accounts", "Sub-accounts", True), ("rates", "Rates", True),
         ),
     ),
 )  # fmt: skip
 #: Pages that are books of entries.
-LEDGERS = frozenset({"prices", "discounts", "commitments", "budgets", "components", "sub-accounts", "rates"})
+LEDGERS = frozenset(
+    {"prices", "discounts", "commitments", "budgets", "components", "sources", "sub-accounts", "rates"}
+)
 
 
 def keeps_books(user: Any) -> bool:
