@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import forgetting, importing, invoices, rulebook, usage, watching
+from . import fetching, forgetting, importing, invoices, rulebook, usage, watching
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
@@ -15,6 +15,12 @@ def read_bill(bill_id: int) -> None:
 def read_open_bills() -> None:
     """Read what waits, and what a killed worker left."""
     importing.read_open_bills()
+
+
+@dramatiq.actor(max_retries=0, time_limit=3_600_000, max_age=600_000, queue_name="bills")
+def fetch_bills() -> None:
+    """Look at object storage for bills that are new or changed."""
+    fetching.fetch_all()
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, max_age=60_000, queue_name="bills")

@@ -7,6 +7,7 @@ from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 from .models import (
     Anomaly,
     Bill,
+    BillSource,
     Budget,
     Commitment,
     CostSeries,
@@ -15,6 +16,7 @@ from .models import (
     MonthlyCost,
     MonthlyUsage,
     Price,
+    ProductComponent,
     Rate,
     Revenue,
     Rule,
@@ -38,6 +40,11 @@ class BillAdmin(CompanyWide, ReadOnlyAdmin):
     list_display = ("name", "state", "lines", "received_by", "created_at", "finished_at")
     list_filter = ("state",)
     search_fields = ("name", "digest")
+
+
+@admin.register(BillSource)
+class BillSourceAdmin(CompanyWide, FixAdmin):
+    list_display = ("url", "looked_at", "error")
 
 
 @admin.register(Statement)
@@ -153,6 +160,11 @@ class RevenueAdmin(CompanyWide, ReadOnlyAdmin):
     list_filter = ("source",)
     list_select_related = ("tenant",)
     search_fields = ("line", "customer")
+
+
+@admin.register(ProductComponent)
+class ComponentAdmin(CompanyWide, FixAdmin):
+    list_display = ("name", "service", "sub_account", "tag", "position")
 
 
 @admin.register(Budget)

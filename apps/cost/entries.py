@@ -8,7 +8,7 @@ from apps.accounts.models import Account
 from apps.tenants.models import Tenant
 
 from .forms import TiersField
-from .models import Budget, Commitment, Discount, Price, Rate, SubAccount
+from .models import BillSource, Budget, Commitment, Discount, Price, ProductComponent, Rate, SubAccount
 
 DAY = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 
@@ -71,6 +71,23 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Budget
         fields = ("name", "amount", "currency", "account", "tenant", "service")
+
+
+class ComponentForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A component of the product."""
+
+    class Meta:
+        model = ProductComponent
+        fields = ("name", "service", "sub_account", "tag", "position")
+
+
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """An address in object storage."""
+
+    class Meta:
+        model = BillSource
+        fields = ("url",)
+        labels = {"url": "Address"}
 
 
 class PlaceForm(forms.Form):

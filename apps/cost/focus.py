@@ -1,9 +1,11 @@
 """The FOCUS cost and usage format: which columns we read, under which names they come, and as which types.
 
-Source: FinOps Open Cost and Usage Specification 1.0 to 1.2 (focus.finops.org). Exports of AWS CUR 2 and of
-OpenCost's allocation API are read by the same map, under their own columns' names.
+Source: FinOps Open Cost and Usage Specification 1.0 to 1.4 (focus.finops.org). 1.3 renames the provider's column and
+splits shared resources into lines that name what they are split to; 1.4 drops the old name. Exports of AWS CUR 2 and
+of OpenCost's allocation API are read by the same map, under their own columns' names.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,6 +34,8 @@ class Column:
     filled: bool = False
     #: Names under which a value may lack; then the billed cost stands for it.
     may_lack: tuple[str, ...] = ()
+    #: A column whose value, where a line has one, counts instead: what a split line is split to. Of tags, each key of it.
+    instead: str = ""
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -76,13 +80,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("description", ("ChargeDescription", "line_item_line_item_description")),
     Column("sub_account", ("SubAccountId", "line_item_usage_account_id")),
     Column("sub_account_name", ("SubAccountName", "line_item_usage_account_name")),
-    Column("resource", ("ResourceId", "line_item_resource_id")),
-    Column("resource_name", ("ResourceName",)),
+    Column("resource", ("ResourceId", "line_item_resource_id"), instead="AllocatedResourceId"),
+    Column("resource_name", ("ResourceName",), instead="AllocatedResourceName"),
     Column("region", ("RegionId", "product_region_code")),
     Column("quantity", ("ConsumedQuantity", "line_item_usage_amount"), Type.MONEY),
     Column("unit", ("ConsumedUnit", "pricing_unit")),
     Column("priced_quantity", ("PricingQuantity",), Type.MONEY),
-    Column("tags", ("Tags", "resource_tags"), Type.TAGS),
+    Column("tags", ("Tags", "resource_tags"), Type.TAGS, instead="AllocatedTags"),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 #: FOCUS's values of ChargeCategory; CUR's line item types are put among them.
@@ -117,6 +121,8 @@ class Source:
     same: str | None = None
     #: Whether eighteen digits hold every value; `narrowing` knows it of decimals.
     is_small: bool = False
+    #: Whether the file has the column that counts instead, as text beside text.
+    has_instead: bool = False
 
     @property
     def raw(self) -> str:
@@ -178,8 +184,21 @@ class Source:
                 return f"CAST(TRY_CAST({raw} AS TIMESTAMPTZ) AS TIMESTAMP)"
             return f"CAST({raw} AS TIMESTAMP)"
         if self.column.type == Type.TAGS:
-            return raw
-        return raw if self.is_text else f"CAST({raw} AS VARCHAR)"
+            return self._merged(raw) if self.has_instead else raw
+        shown = raw if self.is_text else f"CAST({raw} AS VARCHAR)"
+        return f"coalesce({self._instead}, {shown})" if self.has_instead else shown
+
+    @property
+    def _instead(self) -> str:
+        return f"nullif(nullif({name(self.column.instead)}, 'NULL'), '')"
+
+    def _merged(self, raw: str) -> str:
+        """Tags of what a line is split to over those of what it is split from; lines without the former stay as they are."""
+        both = f"json_valid({raw}) AND json_valid({self._instead})"
+        return (
+            f"CASE WHEN {self._instead} IS NULL THEN {raw} WHEN {raw} IS NULL THEN {self._instead} "
+            f"WHEN {both} THEN CAST(json_merge_patch({raw}, {self._instead}) AS VARCHAR) ELSE {raw} END"
+        )
 
 
 def sources(columns: dict[str, str]) -> list[Source]:
@@ -187,8 +206,26 @@ def sources(columns: dict[str, str]) -> list[Source]:
     made = []
     for column in COLUMNS:
         found = next((one for one in column.sources if one in columns), None)
-        made.append(Source(column, found, columns.get(found or "", "")))
+        kind = columns.get(found or "", "")
+        has_instead = kind == "VARCHAR" and columns.get(column.instead) == "VARCHAR"
+        made.append(Source(column, found, kind, has_instead))
     return made
+
+
+#: FOCUS's other datasets, by a column that only they have.
+DATASETS = {
+    "ContractCommitmentId": "Contract Commitment",
+    "InvoiceDetailId": "Invoice Detail",
+    "BillingPeriodStatus": "Billing Period",
+}
+
+
+def other_dataset(columns: Iterable[str]) -> str:
+    """The name of the FOCUS dataset that a file is, where it is not the cost and usage one."""
+    have = set(columns)
+    if {"BilledCost", "ChargePeriodStart"} <= have:
+        return ""
+    return next((told for column, told in DATASETS.items() if column in have), "")
 
 
 def describe(connection: duckdb.DuckDBPyConnection, path: str) -> dict[str, str]:

@@ -10,9 +10,12 @@ from django import forms
 from apps.tenants.models import Plan, Tenant
 
 from . import pricing
+from .choices import Driver
 from .models import Price, Rule
+from .queries.courses import SHOWS
 from .queries.figures import DIMENSIONS, MEASURES
 from .queries.revenue import Tried
+from .queries.units import GROUPINGS
 
 
 class ManyFiles(forms.ClearableFileInput):
@@ -110,6 +113,10 @@ class Question(forms.Form):
     day = forms.DateField(required=False)
     span = forms.ChoiceField(choices=[("1", "1"), ("3", "3"), ("6", "6"), ("12", "12")], required=False)
     revenue = forms.ChoiceField(choices=[("invoiced", "invoiced")], required=False)
+    per = forms.ChoiceField(choices=[(name, name) for name in GROUPINGS], required=False)
+    meter = forms.ChoiceField(choices=Driver.choices, required=False)
+    show = forms.ChoiceField(choices=[(name, name) for name in SHOWS], required=False)
+    back = forms.ChoiceField(choices=[("12", "12"), ("24", "24")], required=False)
 
     def asked(self) -> dict[str, Any]:
         """The values that are there and good."""

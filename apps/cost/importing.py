@@ -20,7 +20,7 @@ from apps.accounts.models import Account
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import allocating, checking, focus, grouping, store
+from . import allocating, buckets, checking, focus, grouping, store
 from .checking import Finding
 from .choices import MOST_TRIES, BillState
 from .duck import connected
@@ -63,6 +63,11 @@ def receive_paths(paths: Iterable[Path], *, actor: User) -> tuple[Bill, bool]:
     return _receive(
         lambda folder: [store.take_path(p, folder, i) for i, p in enumerate(sorted(paths))], actor
     )
+
+
+def receive_objects(objects: Iterable[buckets.Object], *, actor: User) -> tuple[Bill, bool]:
+    """Take in objects of a bucket as one delivery; see `receive_upload`."""
+    return _receive(lambda folder: buckets.take(objects, folder), actor)
 
 
 def receive_folder(folder: Path, *, actor: User) -> tuple[list[tuple[Bill, bool]], list[str]]:
@@ -230,6 +235,10 @@ def _files(duck: duckdb.DuckDBPyConnection, bill: Bill) -> list[tuple[str, list[
         except (Unusable, OSError) as error:
             raise Refusal([Finding("file.unreadable", str(error), file=told)]) from error
         found = focus.sources(columns)
+        if other := focus.other_dataset(columns):
+            text = f"It is FOCUS's {other} dataset; deliver the Cost and Usage dataset."
+            findings.append(Finding("file.dataset", text, file=told))
+            continue
         findings += checking.check_columns(told, found)
         files.append((str(lines_path), found))
     if any(one.is_error for one in findings):

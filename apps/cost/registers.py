@@ -18,6 +18,7 @@ def register() -> None:
     navigation.register(item)
     panels.tabs.append(panels.Tab("cost", "Cost", "cost:tenant", Permission.SEE_COST))
     ticks.register("read open bills", every=15.0, send=_send("read_open_bills"))
+    ticks.register("fetch bills", every=600.0, send=_send("fetch_bills"))
     ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
     ticks.register("count usage", every=3600.0, send=_send("count_usage"))
     ticks.register("look after costs", every=3600.0, send=_send("look_after_costs"))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import books, bringing, earning, ledgers, sums, watches
+from .views import books, bringing, earning, ledgers, sums, units, watches
 
 app_name = "cost"
 urlpatterns = [
@@ -14,6 +14,9 @@ urlpatterns = [
     path("unallocated/", sums.unallocated, name="unallocated"),
     path("heavy/", earning.heavy, name="heavy"),
     path("margins/", earning.margin_list, name="margins"),
+    path("units/", units.unit_costs, name="units"),
+    path("months/", units.months, name="months"),
+    path("cohorts/", units.cohorts, name="cohorts"),
     path("lab/", earning.lab, name="lab"),
     path("anomalies/", watches.anomalies, name="anomalies"),
     path("usage/", bringing.usage, name="usage"),

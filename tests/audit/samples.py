@@ -50,10 +50,12 @@ from apps.audit.models import AuditStream
 from apps.core.models import SavedView
 from apps.cost.models import (
     Bill,
+    BillSource,
     Budget,
     Commitment,
     Discount,
     Price,
+    ProductComponent,
     Rate,
     Rule,
     RuleSet,
@@ -348,6 +350,8 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"monthly_minimum": 6},
     ),
     Budget: (lambda: Budget(name=_n("budget"), currency="EUR", amount=5), {"amount": 6}),
+    BillSource: (lambda: BillSource(url=f"s3://{_n('bucket')}/bills/"), {"url": "s3://other/bills/"}),
+    ProductComponent: (lambda: ProductComponent(name="search", service=_n("service")), {"position": 2}),
     Rate: (
         lambda: Rate(
             currency="USD", into="EUR", day=date(2020, 1, 1) + timedelta(days=next(numbers)), rate=1

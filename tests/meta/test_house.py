@@ -35,6 +35,7 @@ RAW_SQL = {
     "cost/allocating.py": "tables of bill lines in DuckDB",
     "cost/focus_out.py": "COPY of facts, out",
     "cost/loading.py": "COPY of facts, which are exempt; the run that made them is recorded",
+    "cost/queries/courses.py": "SELECT of sums over facts that `visible` narrowed",
     "cost/queries/lines.py": "reads bill lines in DuckDB",
     "cost/importing.py": "the books' advisory lock",
     "cost/rulebook.py": "the books' advisory lock",

@@ -63,10 +63,12 @@ NO_SCOPE = {
     "alerts.escalationpolicy": "policy of the whole company",
     "alerts.escalationstep": "policy of the whole company",
     "cost.bill": "a provider's bill spans accounts and tenants: for who sees all",
+    "cost.billsource": "where the company's bills come from: for who sees all",
     "cost.statement": "spans accounts and tenants: for who sees all",
     "cost.run": "sums over a whole statement: for who sees all",
     "cost.ruleset": "rules over everybody's cost: for who sees all",
     "cost.rule": "rules over everybody's cost: for who sees all",
+    "cost.productcomponent": "which part of the product a service is: the same for everybody",
     "cost.rate": "no one's: read by the service that converts",
 }
 

@@ -1,13 +1,36 @@
 """Bills and what became of them: statements, runs of the allocation, facts; rules, usage, rates."""
 
 from .bills import DIGITS, Bill, Statement, SubAccount
+from .components import ProductComponent
 from .earning import MonthlyUsage, Rate, Usage
 from .facts import CostSeries, DailyCost, DayCost, MonthlyCost, Run, TenantCost
 from .pricing import Commitment, Discount, Price, Revenue
 from .rules import Rule, RuleSet
+from .sources import BillSource
 from .watching import Anomaly, Budget
 
 __all__ = [
-    "DIGITS", "Anomaly", "Bill", "Budget", "Commitment", "CostSeries", "DailyCost", "DayCost", "Discount", "MonthlyCost", "MonthlyUsage",
-    "Price", "Rate", "Revenue", "Rule", "RuleSet", "Run", "Statement", "SubAccount", "TenantCost", "Usage",
+    "DIGITS",
+    "Anomaly",
+    "Bill",
+    "BillSource",
+    "Budget",
+    "Commitment",
+    "CostSeries",
+    "DailyCost",
+    "DayCost",
+    "Discount",
+    "MonthlyCost",
+    "MonthlyUsage",
+    "Price",
+    "ProductComponent",
+    "Rate",
+    "Revenue",
+    "Rule",
+    "RuleSet",
+    "Run",
+    "Statement",
+    "SubAccount",
+    "TenantCost",
+    "Usage",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """What each tenant earns and costs in a month, in one currency, and why some cost more than they earn."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -13,7 +13,6 @@ from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.tenants.models import Plan, Subscription, Tenant
 
-from ..choices import SHARING
 from ..models import MonthlyCost, Price
 from ..pricing import ZERO
 from .figures import month_end, sees_all
@@ -21,6 +20,8 @@ from .revenue import Rates, Tried, book, imported
 
 #: Instead of prices to try: what invoices say.
 Invoiced = Literal["invoiced"]
+#: What reads each tenant's cost, as `costs_of_tenants` does; a page that cuts it up reads it cut up.
+Costs = Callable[[Any, Sequence[date], Rates, set[str]], dict[int, Decimal]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,6 @@ class Margin:
     plan_id: int
     revenue: Decimal
     cost: Decimal
-    why: str = ""
 
     @property
     def margin(self) -> Decimal:
@@ -51,6 +51,7 @@ class Margins:
     currency: str
     rows: Sequence[Margin]
     missing: Sequence[str]
+    rates: Rates = field(default_factory=dict)
 
     @cached_property
     def revenue(self) -> Decimal:
@@ -94,6 +95,7 @@ def margins(
     currency: str,
     *,
     tried: Sequence[Tried | Invoiced | None] = (None,),
+    costs: Costs | None = None,
 ) -> list[Margins]:
     """What each tenant whose own cost the reader may see left in these months; for each price list tried, one answer.
 
@@ -103,7 +105,7 @@ def margins(
     charged = book(user, months, currency)
     missing = charged.missing
     tenants = visible(user, Tenant, Permission.SEE_COST).order_by()
-    cost = costs_of_tenants(user, months, charged.rates, missing)
+    cost = (costs or costs_of_tenants)(user, months, charged.rates, missing)
     names = list(tenants.values_list("pk", "name"))
     answers = []
     for one in tried:
@@ -119,7 +121,9 @@ def margins(
                 plan, plan_id = charged.plans.get(pk, ("", 0))
                 rows.append(Margin(pk, name, plan, plan_id, revenue.get(pk, ZERO), cost.get(pk, ZERO)))
         answers.append(
-            Margins(currency, sorted(rows, key=lambda row: (-row.cost, row.name)), sorted(missing))
+            Margins(
+                currency, sorted(rows, key=lambda row: (-row.cost, row.name)), sorted(missing), charged.rates
+            )
         )
     return answers
 
@@ -146,42 +150,6 @@ def costs_of_tenants(
     return {tenant: amount.quantize(Decimal("1E-12")) for tenant, amount in found.items()}
 
 
-def with_reasons(months: Sequence[date], losing: Sequence[Margin]) -> list[Margin]:
-    """Tenants that cost more than they earn, each with what its cost is made of. One query."""
-    ids = [row.tenant_id for row in losing]
-    rows = MonthlyCost.objects.filter(
-        run__is_current=True, tenant_id__in=ids, run__statement__period_start__gte=min(months),
-        run__statement__period_start__lt=month_end(max(months)),
-    ).order_by()  # fmt: skip
-    parts: dict[int, dict[str, Decimal]] = {}
-    shared: dict[int, Decimal] = {}
-    for tenant, service, kind, amount in rows.values_list("tenant_id", "service", "rule__kind").annotate(
-        total=Sum("billed")
-    ):
-        by_service = parts.setdefault(tenant, {})
-        by_service[service] = by_service.get(service, ZERO) + amount
-        if kind in SHARING:
-            shared[tenant] = shared.get(tenant, ZERO) + amount
-    return [
-        replace(row, why=_why(row, parts.get(row.tenant_id, {}), shared.get(row.tenant_id, ZERO)))
-        for row in losing
-    ]
-
-
-def _why(row: Margin, parts: Mapping[str, Decimal], shared: Decimal) -> str:
-    total = sum(parts.values(), ZERO)
-    if total <= 0:
-        return ""
-    service, amount = max(parts.items(), key=lambda pair: pair[1])
-    words = [f"{service} is {amount / total:.0%} of its cost"]
-    if shared > 0:
-        words.append(f"{shared / total:.0%} is shared cost")
-    words.append(
-        "it pays nothing" if not row.revenue else f"its cost is {row.cost / row.revenue:.1f} times its price"
-    )
-    return "; ".join(words)
-
-
 # --- Heavy hitters -------------------------------------------------------------------------------
 
 
@@ -193,34 +161,42 @@ class Hitter:
     cost_share: Decimal
     running: Decimal
     revenue_share: Decimal
+    #: What this tenant and all costlier ones bring, of all revenue.
+    revenue_running: Decimal
 
 
 def heavy_hitters(found: Margins) -> list[Hitter]:
     """Tenants from the costliest down, with what they are of all cost and of all revenue."""
-    cost, revenue, running = found.cost, found.revenue, ZERO
+    cost, revenue, running, earned = found.cost, found.revenue, ZERO, ZERO
     hitters = []
     for row in found.rows:
         running += row.cost
+        earned += row.revenue
         hitters.append(
             Hitter(
                 row,
                 row.cost / cost if cost else ZERO,
                 running / cost if cost else ZERO,
                 row.revenue / revenue if revenue else ZERO,
+                earned / revenue if revenue else ZERO,
             )
         )
     return hitters
 
 
-def pareto_points(hitters: Sequence[Hitter], *, width: int = 300, height: int = 100) -> str:
-    """The running share of cost over the share of tenants, as an SVG polyline's points; at most some hundred."""
+def pareto_points(
+    hitters: Sequence[Hitter], *, of: str = "running", width: int = 300, height: int = 100
+) -> str:
+    """A running share over the share of tenants, as an SVG polyline's points; at most some hundred."""
     step = max(1, len(hitters) // 100)
     picked = [
         (place + 1, one)
         for place, one in enumerate(hitters)
         if place % step == 0 or place == len(hitters) - 1
     ]
-    points = [f"{width * n / len(hitters):.1f},{height * (1 - float(one.running)):.1f}" for n, one in picked]
+    points = [
+        f"{width * n / len(hitters):.1f},{height * (1 - float(getattr(one, of))):.1f}" for n, one in picked
+    ]
     return " ".join([f"0,{height}", *points])
 
 

@@ -26,6 +26,12 @@ def cost(amount: Decimal | None, currency: str) -> SafeString:
     )
 
 
+@register.simple_tag
+def money(amount: Decimal, currency: str) -> str:
+    """An amount as `shown`, as text alone: where no element may stand."""
+    return shown(amount, currency)
+
+
 def shown(amount: Decimal, currency: str) -> str:
     """`$ 1,204.50`, `−$ 3.10`, `$ 0.0000413`: never without its currency."""
     size = abs(amount)

@@ -20,19 +20,27 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, bool], ...]], ...] = (
     ("Overview", (("overview", "Overview", False),)),
     ("Breakdown", (("breakdown", "Breakdown", False),)),
     ("Anomalies", (("anomalies", "Anomalies", False),)),
-    ("Earning", (("margins", "Margins", False), ("heavy", "Heavy hitters", False), ("revenue", "Expected and charged", False))),
+    (
+        "Earning",
+        (
+            ("margins", "Margins", False), ("heavy", "Heavy hitters", False), ("units", "Unit cost", False),
+            ("months", "Months", False), ("cohorts", "Cohorts", False), ("revenue", "Expected and charged", False),
+        ),
+    ),
     ("Price lab", (("lab", "Price lab", False),)),
     (
         "Books",
         (
             ("bills", "Bills", True), ("rules", "Rules", True), ("unallocated", "Unallocated", True), ("usage", "Usage", False),
             ("prices", "Prices", True), ("discounts", "Discounts", True), ("commitments", "Commitments", True),
-            ("budgets", "Budgets", True), ("sub-accounts", "Sub-accounts", True), ("rates", "Rates", True),
+            ("budgets", "Budgets", True), ("components", "Components", True), ("sources", "Sources", True), ("sub-accounts", "Sub-accounts", True), ("rates", "Rates", True),
         ),
     ),
 )  # fmt: skip
 #: Pages that are books of entries.
-LEDGERS = frozenset({"prices", "discounts", "commitments", "budgets", "sub-accounts", "rates"})
+LEDGERS = frozenset(
+    {"prices", "discounts", "commitments", "budgets", "components", "sources", "sub-accounts", "rates"}
+)
 
 
 def keeps_books(user: Any) -> bool:

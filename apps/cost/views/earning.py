@@ -11,7 +11,7 @@ from apps.core.answers import is_part
 
 from ..exporting import Sheet, asked_for, export
 from ..forms import LabForm
-from ..queries import margins
+from ..queries import margins, reasons, scatter
 from ..queries.figures import month_end
 from .answers import frame, paged
 
@@ -70,6 +70,7 @@ def heavy(request: HttpRequest) -> HttpResponse:
     context |= {
         "found": found,
         "points": margins.pareto_points(hitters) if hitters else "",
+        "earned": margins.pareto_points(hitters, of="revenue_running") if hitters else "",
         "fifth": fifth,
         **paged(request, hitters),
     }
@@ -80,18 +81,29 @@ def heavy(request: HttpRequest) -> HttpResponse:
 def margin_list(request: HttpRequest) -> HttpResponse:
     """What each tenant leaves; those that cost more than they earn first, with why."""
     context = money_frame(request, "margins")
-    month = context["month"]
     found = _margins(request, context)
     rows = sorted(found.rows, key=lambda row: (row.margin, row.name)) if found else []
     if asked_for(request):
-        made = [(r.name, r.plan, context["currency"], r.revenue, r.cost, r.margin) for r in rows]
-        return export(
-            request, "cost:margins", Sheet(["Tenant", "Plan", "Currency", "Revenue", "Cost", "Margin"], made)
-        )
-    losing = margins.with_reasons(context["span"], found.losing[:25]) if found and month else []
+        told = reasons.reasons(request.user, context["span"], found.losing) if found else []
+        why = {one.row.tenant_id: (one.cause, one.why) for one in told}
+        made = [
+            (
+                r.name,
+                r.plan,
+                context["currency"],
+                r.revenue,
+                r.cost,
+                r.margin,
+                *why.get(r.tenant_id, ("", "")),
+            )
+            for r in rows
+        ]
+        titles = ["Tenant", "Plan", "Currency", "Revenue", "Cost", "Margin", "Loses by", "Why"]
+        return export(request, "cost:margins", Sheet(titles, made))
     context |= {
         "found": found,
-        "losing": losing,
+        "losing": reasons.reasons(request.user, context["span"], found.losing[:25]) if found else [],
+        "scatter": scatter.scatter(found) if found else None,
         "losing_count": len(found.losing) if found else 0,
         **paged(request, rows),
     }

@@ -12,11 +12,21 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from apps.access.choices import Permission
 from apps.access.views_base import needs
+from apps.core.templatetags import ui
 from apps.tenants.money import SIGNS
 
 from .. import booking, pricing
-from ..entries import BudgetForm, CommitmentForm, DiscountForm, PlaceForm, PriceForm, RateForm
-from ..models import Budget, Commitment, Discount, Price, Rate, SubAccount
+from ..entries import (
+    BudgetForm,
+    CommitmentForm,
+    ComponentForm,
+    DiscountForm,
+    PlaceForm,
+    PriceForm,
+    RateForm,
+    SourceForm,
+)
+from ..models import BillSource, Budget, Commitment, Discount, Price, ProductComponent, Rate, SubAccount
 from ..templatetags.cost import shown
 from .answers import frame, paged, require_all
 
@@ -79,6 +89,18 @@ BOOKS = {
             lambda: Budget.objects.select_related("account", "tenant"),
             (("Budget", lambda r: r.name), ("Of", _of), ("A month", lambda r: shown(r.amount, r.currency)), ("State", lambda r: r.get_state_display())),
             BudgetForm, "Add the budget", "There is no budget.",
+        ),
+        Book(
+            "components", "Components", "which part of the product a cost is: the first line that fits; what none fits is a component by its service's name",
+            lambda: ProductComponent.objects.order_by("position", "pk"),
+            (("Component", lambda r: r.name), ("Its costs", lambda r: r.in_words()), ("Order", lambda r: r.position)),
+            ComponentForm, "Add the component", "Nothing is named; each service is a component of its own.",
+        ),
+        Book(
+            "sources", "Sources", "addresses in object storage, looked at every ten minutes; the portal's environment says who it is there",
+            lambda: BillSource.objects.order_by("url"),
+            (("Address", lambda r: r.url), ("Looked at", lambda r: ui.ago(r.looked_at)), ("Last time", lambda r: r.error or ("well" if r.looked_at else "–"))),
+            SourceForm, "Add the source", "Bills are uploaded, or taken in from a folder by a command.",
         ),
         Book(
             "sub-accounts", "Sub-accounts", "as bills name them; placed in an account, people with its scope see their cost",

@@ -1,0 +1,338 @@
+"""Cost of goods, margin and the cost of a unit, by what tenants have in common.
+
+Sums over groups are the sums over tenants: each tenant's cost and revenue is cut up, never counted twice.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Case, CharField, Count, F, IntegerField, Q, Sum, Value, When
+
+from apps.access.choices import Permission
+from apps.access.scoping import visible
+from apps.fleet.models import Placement
+from apps.tenants.models import Tenant
+
+from ..choices import Driver
+from ..models import MonthlyCost, MonthlyUsage, ProductComponent, Run
+from ..pricing import ZERO
+from .figures import month_end, sees_all
+from .margins import Invoiced, Margin, Margins, margins
+from .revenue import Rates
+
+TINY = Decimal("1E-12")
+#: By the name in the address: the word, and how the page knows whose a cost is.
+GROUPINGS: dict[str, tuple[str, str]] = {
+    "plan": ("Plan", "the plan of each tenant's last subscription in these months"),
+    "region": ("Region", "where its instances are placed now; a tenant with several counts in equal parts"),
+    "cell": ("Cell", "where its instances are placed now; a tenant with several counts in equal parts"),
+    "account": ("Account", "cost lies where the bill says; a tenant's revenue follows its cost"),
+    "component": (
+        "Component",
+        "by the book of components, else by the bill's service; a tenant's revenue follows its cost",
+    ),
+    "tenant": ("Tenant", "each by itself"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a cost is divided by: `size` of a driver's units."""
+
+    driver: str
+    word: str
+    size: int = 1
+
+
+METERS = (
+    Meter(Driver.REQUESTS, "1,000 requests", 1000),
+    Meter(Driver.SEATS, "Seat, a month"),
+    Meter(Driver.STORAGE, "GB stored, a month"),
+    Meter(Driver.TRAFFIC, "GB sent"),
+    Meter(Driver.CPU, "CPU hour", 3600),
+)
+
+
+@dataclass(slots=True)
+class Metered:
+    """What the metered tenants of a group used and cost; `tenants` of all in the group."""
+
+    amount: Decimal = ZERO
+    cost: Decimal = ZERO
+    tenants: int = 0
+
+    def per(self, size: int) -> Decimal | None:
+        """The cost of so many units; None where nobody has the meter, or nothing was used."""
+        return self.cost * size / self.amount if self.amount else None
+
+
+@dataclass(slots=True)
+class Unit:
+    """One group: how many tenants, what they cost and earn, and what they used."""
+
+    key: str
+    label: str
+    note: str = ""
+    tenants: int = 0
+    revenue: Decimal = ZERO
+    cost: Decimal = ZERO
+    metered: dict[str, Metered] = field(default_factory=dict)
+
+    @property
+    def margin(self) -> Decimal:
+        return self.revenue - self.cost
+
+    @property
+    def share(self) -> Decimal | None:
+        return self.margin / self.revenue if self.revenue else None
+
+    def of(self, meter: Meter) -> Metered:
+        return self.metered.get(meter.driver, Metered())
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """All groups, the costliest first; `total` is all of them as one; `meters` those that anybody has."""
+
+    found: Margins
+    rows: Sequence[Unit]
+    total: Unit
+    meters: Sequence[Meter]
+
+
+#: Of each tenant, what of its cost is in which group.
+Parts = Mapping[int, Mapping[str, Decimal]]
+ONE = Decimal(1)
+
+
+def units(
+    user: Any, months: Sequence[date], currency: str, by: str, *, tried: Invoiced | None = None
+) -> Units:
+    """Tenants whose own cost the reader may see, added up by a grouping. Queries do not grow with rows."""
+    cut_up = CutUp(_GROUPS[by]()) if by in _GROUPS else None
+    found = margins(user, months, currency, tried=(tried,), costs=cut_up)[0]
+    used = usage(user, months)
+    grouped = cut_up.grouped() if cut_up else _PARTS[by](user, found)
+    groups: dict[str, Unit] = {}
+    total = Unit("", "All")
+    for row in found.rows:
+        of_tenant = used.get(row.tenant_id, {})
+        cut = grouped.parts.get(row.tenant_id) or {"": row.cost}
+        weights = grouped.weights.get(row.tenant_id)
+        earned = split(row.revenue, weights or cut)
+        for key, cost in cut.items():
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = Unit(key, grouped.labels.get(key, "none"), grouped.notes.get(key, ""))
+            part = weights[key] / sum(weights.values()) if weights else ONE
+            _add(group, cost, earned[key], of_tenant, part)
+        _add(total, row.cost, row.revenue, of_tenant, ONE)
+    rows = sorted(groups.values(), key=lambda one: (-one.cost, one.label))
+    return Units(found, rows, total, [one for one in METERS if one.driver in total.metered])
+
+
+def _add(group: Unit, cost: Decimal, revenue: Decimal, used: Mapping[str, Decimal], part: Decimal) -> None:
+    group.tenants += 1
+    group.cost += cost
+    group.revenue += revenue
+    for driver, amount in used.items():
+        one = group.metered.setdefault(driver, Metered())
+        one.amount += amount * part
+        one.cost += cost
+        one.tenants += 1
+
+
+def split(amount: Decimal, weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """An amount by weights, exactly: the last part takes what rounding left. Weights below nothing count as nothing."""
+    *firsts, last = weights
+    if not firsts:
+        return {last: amount}
+    total = sum((max(one, ZERO) for one in weights.values()), ZERO)
+    made, left = {}, amount
+    for key in firsts:
+        share = max(weights[key], ZERO) / total if total else Decimal(1) / len(weights)
+        made[key] = (amount * share).quantize(TINY)
+        left -= made[key]
+    return {**made, last: left}
+
+
+def usage(user: Any, months: Sequence[date]) -> dict[int, dict[str, Decimal]]:
+    """By tenant and driver, of those whose meter told something in each of the months. One query.
+
+    A tenant without a meter is left out of a unit's cost: it did not use nothing.
+    """
+    rows = visible(user, MonthlyUsage.objects.filter(month__in=months), Permission.SEE_COST).order_by()
+    found: dict[int, dict[str, Decimal]] = {}
+    told = rows.values_list("tenant_id", "driver").annotate(total=Sum("amount"), count=Count("pk"))
+    for tenant, driver, amount, _ in told.filter(count=len(months)):
+        found.setdefault(tenant, {})[driver] = amount
+    return found
+
+
+# --- Who is in which group -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Groups by key: their names, what is told of them, what of each tenant's cost is in which.
+
+    `weights` where a tenant itself is cut up: revenue and usage then are too, by them. Else revenue follows cost, and
+    usage counts whole in each: what a component costs for a request is asked of all requests.
+    """
+
+    labels: Mapping[str, str]
+    parts: Parts
+    notes: Mapping[str, str] = field(default_factory=dict)
+    weights: Parts = field(default_factory=dict)
+
+
+Grouping = Callable[[Any, Margins], Grouped]
+
+
+def _one(key: Callable[[Margin], str], label: Callable[[Margin], str]) -> Grouping:
+    def grouped(user: Any, found: Margins) -> Grouped:
+        labels = {key(row): label(row) for row in found.rows}
+        return Grouped(labels, {row.tenant_id: {key(row): row.cost} for row in found.rows})
+
+    return grouped
+
+
+def _placed(column: str, label: str) -> Grouping:
+    def grouped(user: Any, found: Margins) -> Grouped:
+        rows = visible(user, Placement, Permission.SEE_COST).order_by(column)
+        labels, notes, weights = {"": "on no instance"}, dict[str, str](), dict[int, dict[str, Decimal]]()
+        columns = ("tenant_id", column, label, "instance__cell__region__account__name")
+        for tenant, key, name, account in rows.values_list(*columns):
+            labels[str(key)], notes[str(key)] = name, account
+            by_key = weights.setdefault(tenant, {})
+            by_key[str(key)] = by_key.get(str(key), ZERO) + 1
+        placed = (row for row in found.rows if row.tenant_id in weights)
+        parts = {row.tenant_id: split(row.cost, weights[row.tenant_id]) for row in placed}
+        return Grouped(labels, parts, notes, weights)
+
+    return grouped
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An expression over facts; what the empty value is called; what is told of each value."""
+
+    value: Any
+    empty: str
+    note: Callable[[str], str] = str
+
+
+def _by_account() -> Group:
+    return Group(F("account__name"), "in no account", lambda name: "")
+
+
+def _by_component() -> Group:
+    book = list(ProductComponent.objects.all())
+    cases = [When(**_fits(one), then=Value(one.name)) for one in book]
+    value: Any = Case(*cases, default=F("service"), output_field=CharField()) if cases else F("service")
+    notes = {one.name: f"by the book: {one.in_words()}" for one in reversed(book)}
+    return Group(value, "costs nothing", lambda name: notes.get(name, "the bill's service"))
+
+
+def _fits(one: ProductComponent) -> dict[str, str]:
+    fields = {"service": one.service, "sub_account__external_id": one.sub_account, "rule__tag": one.tag}
+    return {name: value for name, value in fields.items() if value}
+
+
+@dataclass(slots=True)
+class CutUp:
+    """Reads each tenant's cost as `costs_of_tenants` does, by a group of facts, and keeps the parts. One query."""
+
+    group: Group
+    parts: dict[int, dict[str, Decimal]] = field(default_factory=dict)
+
+    def __call__(
+        self, user: Any, months: Sequence[date], rates: Rates, missing: set[str]
+    ) -> dict[int, Decimal]:
+        exact: dict[int, dict[str, Decimal]] = {}
+        rows = of_tenants(user, in_months(months)).annotate(group=self.group.value)
+        for tenant, value, amount in converted(rows, months, rates, missing, "tenant_id", "group"):
+            by_value, name = exact.setdefault(tenant, {}), str(value or "")
+            by_value[name] = by_value.get(name, ZERO) + amount
+        totals = {}
+        for tenant, by_value in exact.items():
+            totals[tenant] = sum(by_value.values(), ZERO).quantize(TINY)
+            parts = self.parts[tenant] = {name: one.quantize(TINY) for name, one in by_value.items()}
+            # What rounding left, so that parts add up to the tenant.
+            parts[max(parts, key=lambda name: parts[name])] += totals[tenant] - sum(parts.values(), ZERO)
+        return totals
+
+    def grouped(self) -> Grouped:
+        names = {name for parts in self.parts.values() for name in parts if name}
+        notes = {name: self.group.note(name) for name in names}
+        return Grouped({**{name: name for name in names}, "": self.group.empty}, self.parts, notes)
+
+
+def in_months(months: Sequence[date]) -> Any:
+    """The facts that count of these months' bills."""
+    return MonthlyCost.objects.filter(
+        run__is_current=True, run__statement__period_start__gte=min(months),
+        run__statement__period_start__lt=month_end(max(months)),
+    )  # fmt: skip
+
+
+def runs(months: Sequence[date], rates: Rates) -> dict[int, Decimal]:
+    """The runs that count in these months, each with the rate its amounts are converted by. One query."""
+    rows = Run.objects.filter(
+        is_current=True, statement__period_start__gte=min(months), statement__period_start__lt=month_end(max(months))
+    ).order_by()  # fmt: skip
+    found = {}
+    for pk, currency, period in rows.values_list("pk", "statement__currency", "statement__period_start"):
+        if (rate := rates.get(period.replace(day=1), {}).get(currency)) is not None:
+            found[pk] = rate
+    return found
+
+
+def of_tenants(user: Any, rows: Any) -> Any:
+    """The facts given to tenants whose own cost the reader may see: a part of one is nobody's margin."""
+    if sees_all(user):
+        return rows.filter(tenant__isnull=False).order_by()
+    mine = visible(user, Tenant, Permission.SEE_COST).order_by().values("pk")
+    return rows.filter(tenant__in=mine).order_by()
+
+
+def converted(
+    rows: Any, months: Sequence[date], rates: Rates, missing: set[str], *columns: str
+) -> Iterable[tuple[Any, ...]]:
+    """Sums of billed cost by columns, converted; what has no rate is left out, its currency told. The database adds up by currency, and
+    over all months whose rates are the same. One query."""
+    alike: dict[tuple[tuple[str, Decimal], ...], list[date]] = {}
+    for month in months:
+        alike.setdefault(tuple(sorted(rates[month].items())), []).append(month)
+    by_place = [dict(one) for one in alike]
+    place: Any = Value(0)
+    if len(alike) > 1:
+        place = Case(
+            *(When(_starting_in(some), then=Value(n)) for n, some in enumerate(alike.values())),
+            output_field=IntegerField(),
+        )
+    told = rows.annotate(place=place).values_list(*columns, "place", "currency").annotate(total=Sum("billed"))
+    for *key, n, currency, amount in told:
+        if (rate := by_place[n].get(currency)) is not None:
+            yield (*key, amount * rate)
+        else:
+            missing.add(currency)
+
+
+def _starting_in(months: Sequence[date]) -> Q:
+    found = Q()
+    for month in months:
+        found |= Q(run__statement__period_start__gte=month, run__statement__period_start__lt=month_end(month))
+    return found
+
+
+_PARTS: dict[str, Grouping] = {
+    "plan": _one(lambda row: str(row.plan_id or ""), lambda row: row.plan or "no plan"),
+    "region": _placed("instance__cell__region_id", "instance__cell__region__code"),
+    "cell": _placed("instance__cell_id", "instance__cell__name"),
+    "tenant": _one(lambda row: str(row.tenant_id), lambda row: row.name),
+}
+_GROUPS: dict[str, Callable[[], Group]] = {"account": _by_account, "component": _by_component}
