@@ -4,6 +4,7 @@ from .bills import DIGITS, Bill, Statement, SubAccount
 from .components import ProductComponent
 from .earning import MonthlyUsage, Rate, Usage
 from .facts import DailyCost, DayCost, MonthlyCost, Run
+from .instances import InstanceCost, InstanceDay
 from .pricing import Commitment, Discount, Price, Revenue
 from .rules import Rule, RuleSet
 from .sources import BillSource
@@ -19,6 +20,8 @@ __all__ = [
     "DailyCost",
     "DayCost",
     "Discount",
+    "InstanceCost",
+    "InstanceDay",
     "MonthlyCost",
     "MonthlyUsage",
     "Price",
