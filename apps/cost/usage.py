@@ -59,11 +59,17 @@ def _by_instance(day: date) -> Iterator[tuple[int, float, float, float, float]]:
         .values_list("instance_id", "at", "requests", "cpu", "memory")
     )
     found: dict[int, list[tuple[datetime, float, float, float]]] = defaultdict(list)
-    for instance, *values in rows.iterator(chunk_size=5_000):
-        found[instance].append(tuple(values))
+    for instance, at, requests, cpu, memory in rows.iterator(chunk_size=5_000):
+        found[instance].append((at, requests, cpu, memory))
     for instance, told in found.items():
-        at, requests, cpu, memory = zip(*told, strict=True)
-        yield instance, (at[-1] - at[0]).total_seconds(), grown(requests), grown(cpu), max(memory)
+        seconds = (told[-1][0] - told[0][0]).total_seconds()
+        yield (
+            instance,
+            seconds,
+            grown(r for _, r, _, _ in told),
+            grown(c for _, _, c, _ in told),
+            max(m for *_, m in told),
+        )
 
 
 def grown(counter: Iterable[float]) -> float:
