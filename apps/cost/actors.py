@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import fetching, forgetting, importing, invoices, rulebook, usage, watching
+from . import fetching, forgetting, importing, instances, invoices, rulebook, usage, watching
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
@@ -39,6 +39,18 @@ def count_usage() -> None:
 def forget_old_facts() -> None:
     """Drop daily facts that nobody compares any more."""
     forgetting.forget_old_facts()
+
+
+@dramatiq.actor(max_retries=0, time_limit=3_600_000, max_age=600_000, queue_name="bills")
+def count_instances() -> None:
+    """Add up what bill lines say of single instances."""
+    instances.count_instances()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="bills")
+def forget_instance_days() -> None:
+    """Drop days of instances that no page looks at any more."""
+    instances.forget_days()
 
 
 @dramatiq.actor(max_retries=0, max_age=600_000, queue_name="bills")

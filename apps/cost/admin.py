@@ -13,6 +13,8 @@ from .models import (
     CostSeries,
     DayCost,
     Discount,
+    InstanceCost,
+    InstanceDay,
     MonthlyCost,
     MonthlyUsage,
     Price,
@@ -87,6 +89,18 @@ class DayCostAdmin(CompanyWide, ReadOnlyAdmin):
     list_display = ("day", "account", "service", "to_tenants", "currency", "billed")
     list_select_related = ("account",)
     raw_id_fields = ("run", "account", "sub_account", "rule")
+
+
+@admin.register(InstanceDay)
+class InstanceDayAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("day", "instance", "seconds", "requests", "cpu", "memory")
+    list_select_related = ("instance",)
+
+
+@admin.register(InstanceCost)
+class InstanceCostAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("statement", "instance", "billed", "lines")
+    list_select_related = ("statement", "instance")
 
 
 @admin.register(SubAccount)

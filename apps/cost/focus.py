@@ -5,7 +5,7 @@ splits shared resources into lines that name what they are split to; 1.4 drops t
 of OpenCost's allocation API are read by the same map, under their own columns' names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,8 +34,6 @@ class Column:
     filled: bool = False
     #: Names under which a value may lack; then the billed cost stands for it.
     may_lack: tuple[str, ...] = ()
-    #: A column whose value, where a line has one, counts instead: what a split line is split to. Of tags, each key of it.
-    instead: str = ""
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -80,13 +78,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("description", ("ChargeDescription", "line_item_line_item_description")),
     Column("sub_account", ("SubAccountId", "line_item_usage_account_id")),
     Column("sub_account_name", ("SubAccountName", "line_item_usage_account_name")),
-    Column("resource", ("ResourceId", "line_item_resource_id"), instead="AllocatedResourceId"),
-    Column("resource_name", ("ResourceName",), instead="AllocatedResourceName"),
+    Column("resource", ("ResourceId", "line_item_resource_id")),
+    Column("resource_name", ("ResourceName",)),
     Column("region", ("RegionId", "product_region_code")),
     Column("quantity", ("ConsumedQuantity", "line_item_usage_amount"), Type.MONEY),
     Column("unit", ("ConsumedUnit", "pricing_unit")),
     Column("priced_quantity", ("PricingQuantity",), Type.MONEY),
-    Column("tags", ("Tags", "resource_tags"), Type.TAGS, instead="AllocatedTags"),
+    Column("tags", ("Tags", "resource_tags"), Type.TAGS),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 #: FOCUS's values of ChargeCategory; CUR's line item types are put among them.
@@ -121,8 +119,6 @@ class Source:
     same: str | None = None
     #: Whether eighteen digits hold every value; `narrowing` knows it of decimals.
     is_small: bool = False
-    #: Whether the file has the column that counts instead, as text beside text.
-    has_instead: bool = False
 
     @property
     def raw(self) -> str:
@@ -184,21 +180,8 @@ class Source:
                 return f"CAST(TRY_CAST({raw} AS TIMESTAMPTZ) AS TIMESTAMP)"
             return f"CAST({raw} AS TIMESTAMP)"
         if self.column.type == Type.TAGS:
-            return self._merged(raw) if self.has_instead else raw
-        shown = raw if self.is_text else f"CAST({raw} AS VARCHAR)"
-        return f"coalesce({self._instead}, {shown})" if self.has_instead else shown
-
-    @property
-    def _instead(self) -> str:
-        return f"nullif(nullif({name(self.column.instead)}, 'NULL'), '')"
-
-    def _merged(self, raw: str) -> str:
-        """Tags of what a line is split to over those of what it is split from; lines without the former stay as they are."""
-        both = f"json_valid({raw}) AND json_valid({self._instead})"
-        return (
-            f"CASE WHEN {self._instead} IS NULL THEN {raw} WHEN {raw} IS NULL THEN {self._instead} "
-            f"WHEN {both} THEN CAST(json_merge_patch({raw}, {self._instead}) AS VARCHAR) ELSE {raw} END"
-        )
+            return raw
+        return raw if self.is_text else f"CAST({raw} AS VARCHAR)"
 
 
 def sources(columns: dict[str, str]) -> list[Source]:
@@ -206,10 +189,42 @@ def sources(columns: dict[str, str]) -> list[Source]:
     made = []
     for column in COLUMNS:
         found = next((one for one in column.sources if one in columns), None)
-        kind = columns.get(found or "", "")
-        has_instead = kind == "VARCHAR" and columns.get(column.instead) == "VARCHAR"
-        made.append(Source(column, found, kind, has_instead))
+        made.append(Source(column, found, columns.get(found or "", "")))
     return made
+
+
+#: What a line of a shared resource is split to (FOCUS 1.3), and the column of what it is split from.
+SPLIT = {
+    "AllocatedTags": "Tags",
+    "AllocatedResourceId": "ResourceId",
+    "AllocatedResourceName": "ResourceName",
+}
+
+
+def split_to(columns: Mapping[str, str]) -> str:
+    """For a SELECT over a file: what lines are split to in the place of what they are split from; nothing where none can be.
+
+    Of tags, each key of what a line is split to counts over the same key of the host.
+    """
+    made = []
+    for over, under in SPLIT.items():
+        types = (columns.get(over, ""), columns.get(under, ""))
+        if over == "AllocatedTags" and types[0] == types[1] and types[0].startswith("MAP"):
+            made.append(
+                f"coalesce(map_concat({name(under)}, {name(over)}), {name(over)}, {name(under)}) AS {name(under)}"
+            )
+        if types != ("VARCHAR", "VARCHAR"):
+            continue
+        new, old = (f"nullif(nullif({name(one)}, 'NULL'), '')" for one in (over, under))
+        value = f"coalesce({new}, {old})"
+        if over == "AllocatedTags":
+            both = f"CAST(json_merge_patch({old}, {new}) AS VARCHAR)"
+            value = (
+                f"CASE WHEN {new} IS NULL OR NOT json_valid({new}) THEN {old} "
+                f"WHEN json_valid({old}) THEN {both} ELSE coalesce({old}, {new}) END"
+            )
+        made.append(f"{value} AS {name(under)}")
+    return f"REPLACE ({', '.join(made)})" if made else ""
 
 
 #: FOCUS's other datasets, by a column that only they have.

@@ -12,8 +12,10 @@ from apps.tenants.models import Plan, Tenant
 from . import pricing
 from .choices import Driver
 from .models import Price, Rule
+from .queries import moving
 from .queries.courses import SHOWS
 from .queries.figures import DIMENSIONS, MEASURES
+from .queries.placing import DRIVERS
 from .queries.revenue import Tried
 from .queries.units import GROUPINGS
 
@@ -190,6 +192,26 @@ class LabForm(forms.Form):
             if (made := self.cleaned_data[f"tier_{one.pk}"])
         }
         return Tried(prices, tiers, factor)
+
+
+class MoveForm(forms.Form):
+    """Another placement to try."""
+
+    tenant = forms.CharField(max_length=120, help_text="its key")
+    to = forms.CharField(
+        max_length=63, label="To instance", required=False, help_text="empty: one of its own"
+    )
+    cell = forms.CharField(max_length=63, required=False, help_text="of its own, where")
+    driver = forms.ChoiceField(
+        label="Shared by", choices=[(one.value, one.label) for one in DRIVERS], required=False
+    )
+
+    def question(self) -> moving.Question | None:
+        """What to answer; nothing where nothing, or nothing good, was asked."""
+        if not self.is_bound or not self.is_valid():
+            return None
+        told = self.cleaned_data
+        return moving.Question(told["tenant"], told["to"], told["cell"], told["driver"] or Driver.REQUESTS)
 
 
 def default_month(known: list[date], asked: dict[str, Any]) -> date | None:

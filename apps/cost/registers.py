@@ -21,6 +21,8 @@ def register() -> None:
     ticks.register("fetch bills", every=600.0, send=_send("fetch_bills"))
     ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
     ticks.register("count usage", every=3600.0, send=_send("count_usage"))
+    ticks.register("count instances' cost", every=600.0, send=_send("count_instances"))
+    ticks.register("forget instances' days", every=86_400.0, send=_send("forget_instance_days"))
     ticks.register("look after costs", every=3600.0, send=_send("look_after_costs"))
     ticks.register("place revenue", every=3600.0, send=_send("place_revenue"))
     ticks.register("forget old costs", every=86_400.0, send=_send("forget_old_facts"))

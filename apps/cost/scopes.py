@@ -4,6 +4,8 @@ from django.db.models import Q
 
 from apps.access import scoping
 from apps.access.scoping import Scopes
+from apps.fleet.choices import InstanceKind
+from apps.fleet.models import Placement
 
 from .models import (
     Anomaly,
@@ -13,6 +15,8 @@ from .models import (
     DailyCost,
     DayCost,
     Discount,
+    InstanceCost,
+    InstanceDay,
     MonthlyCost,
     MonthlyUsage,
     Price,
@@ -28,12 +32,24 @@ def costs_within(scopes: Scopes) -> Q:
     return Q(account_id__in=scopes.accounts) | Q(tenant_id__in=scopes.tenants)
 
 
+def instances_within(scopes: Scopes) -> Q:
+    """By account, by cell, and by tenant where the instance serves nobody else: a shared one's cost is others' too."""
+    alone = Placement.objects.filter(tenant_id__in=scopes.tenants, instance__kind=InstanceKind.DEDICATED)
+    return (
+        Q(instance__cell__region__account_id__in=scopes.accounts)
+        | Q(instance__cell_id__in=scopes.cells)
+        | Q(instance_id__in=alone.order_by().values("instance_id"))
+    )
+
+
 def register() -> None:
     """Tell `access`; called from registers.py."""
     scoping.register(CostSeries, costs_within)
     scoping.register(DailyCost, costs_within)
     scoping.register(MonthlyCost, costs_within)
     scoping.register(DayCost, lambda scopes: Q(account_id__in=scopes.accounts))
+    scoping.register(InstanceDay, instances_within)
+    scoping.register(InstanceCost, instances_within)
     scoping.register(SubAccount, costs_within)
     scoping.register(Anomaly, costs_within)
     scoping.register(Budget, costs_within)

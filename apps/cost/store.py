@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import duckdb
 
-from . import opencost
-from .duck import bills_dir, literal
+from . import focus, opencost
+from .duck import bills_dir, literal, name
 from .focus import describe
 
 BLOCK = 1 << 20
@@ -110,25 +110,46 @@ def still_as_taken(path: Path, digest: str) -> bool:
 def as_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Path, dict[str, str]]:
     """The file as Parquet with its columns; a CSV is turned once, each value as the text it was.
 
-    Raises Unusable for a truncated or malformed file. Made beside the file under another name and renamed when
-    whole, so that a worker killed meanwhile leaves nothing that looks finished.
+    Lines that the provider split are made lines of what they are split to, once, in the same way. Raises Unusable for
+    a truncated or malformed file. Made beside the file under another name and renamed when whole, so that a worker
+    killed meanwhile leaves nothing that looks finished.
     """
-    if path.name.endswith(".parquet"):
-        return path, _described(connection, path)
     target = path.with_name(path.name.split(".")[0] + ".lines")
     if not target.exists():
-        part = target.with_suffix(".part")
-        source = _lines_of_json(path) if path.name.endswith(".json") else path
-        read = f"read_csv({literal(source)}, all_varchar = true, header = true, nullstr = ['NULL', ''], sample_size = 1000)"
         try:
-            connection.execute(
-                f"COPY (SELECT * FROM {read}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)"
-            )
+            if path.name.endswith(".parquet"):
+                read = f"read_parquet({literal(path)})"
+                columns = describe(connection, str(path))
+                if not focus.split_to(columns) or not _has_split_lines(connection, read, columns):
+                    return path, columns
+            else:
+                source = _lines_of_json(path) if path.name.endswith(".json") else path
+                read = f"read_csv({literal(source)}, all_varchar = true, header = true, nullstr = ['NULL', ''], sample_size = 1000)"
+                columns = {
+                    column[0]: "VARCHAR"
+                    for column in connection.execute(f"SELECT * FROM {read} LIMIT 0").description or ()
+                }
+            _turn(connection, f"SELECT * {focus.split_to(columns)} FROM {read}", target)
         except (duckdb.Error, UnicodeDecodeError) as error:
-            part.unlink(missing_ok=True)
             raise Unusable(_first_words(error)) from error
-        part.rename(target)
     return target, _described(connection, target)
+
+
+def _has_split_lines(connection: duckdb.DuckDBPyConnection, read: str, columns: dict[str, str]) -> bool:
+    """Whether any line says what it is split to; only those columns are read for it."""
+    told = " OR ".join(f"{name(one)} IS NOT NULL" for one in focus.SPLIT if one in columns)
+    row = connection.execute(f"SELECT bool_or({told}) FROM {read}").fetchone()
+    return bool(row and row[0])
+
+
+def _turn(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> None:
+    part = target.with_suffix(".part")
+    try:
+        connection.execute(f"COPY ({query}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    part.rename(target)
 
 
 def _lines_of_json(path: Path) -> Path:

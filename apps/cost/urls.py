@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import books, bringing, earning, ledgers, sums, units, watches
+from .views import books, bringing, deciding, earning, ledgers, sums, units, watches
 
 app_name = "cost"
 urlpatterns = [
@@ -18,6 +18,9 @@ urlpatterns = [
     path("months/", units.months, name="months"),
     path("cohorts/", units.cohorts, name="cohorts"),
     path("lab/", earning.lab, name="lab"),
+    path("idle/", deciding.idle_instances, name="idle"),
+    path("placing/", deciding.placing_advice, name="placing"),
+    path("move/", deciding.move, name="move"),
     path("anomalies/", watches.anomalies, name="anomalies"),
     path("usage/", bringing.usage, name="usage"),
     path("revenue/", bringing.revenue, name="revenue"),

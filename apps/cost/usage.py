@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.db import transaction
@@ -12,7 +12,7 @@ from apps.fleet.models import Measurement, Placement
 
 from . import metering
 from .choices import Driver
-from .models import Usage
+from .models import InstanceDay, Usage
 
 PLACES = Decimal("0.000001")
 
@@ -32,12 +32,17 @@ def _count(day: date) -> int:
     tenants: dict[int, list[int]] = defaultdict(list)
     for instance, tenant in Placement.objects.order_by("pk").values_list("instance_id", "tenant_id"):
         tenants[instance].append(tenant)
-    for instance, requests, cpu in _by_instance(day):
+    seen = list(_by_instance(day))
+    for instance, _, requests, cpu, _ in seen:
         for tenant in tenants[instance]:
             for driver, amount in ((Driver.REQUESTS, requests), (Driver.CPU, cpu)):
                 part = Decimal(str(amount)) / len(tenants[instance])
                 amounts[tenant, driver] += part.quantize(PLACES)
     with transaction.atomic():
+        InstanceDay.objects.bulk_create(
+            [InstanceDay(day=day, instance_id=pk, seconds=seconds, requests=requests, cpu=cpu, memory=memory) for pk, seconds, requests, cpu, memory in seen],
+            update_conflicts=True, unique_fields=["day", "instance"], update_fields=["seconds", "requests", "cpu", "memory"],
+        )  # fmt: skip
         Usage.objects.bulk_create(
             [Usage(day=day, driver=driver, tenant_id=tenant, amount=amount) for (tenant, driver), amount in amounts.items() if amount],
             update_conflicts=True, unique_fields=["day", "driver", "tenant"], update_fields=["amount"],
@@ -46,17 +51,25 @@ def _count(day: date) -> int:
     return len(amounts)
 
 
-def _by_instance(day: date) -> Iterator[tuple[int, float, float]]:
+def _by_instance(day: date) -> Iterator[tuple[int, float, float, float, float]]:
+    """Of each instance that was measured: seconds between first and last, requests, CPU seconds, the most bytes."""
     rows = (
         Measurement.objects.filter(at__date=day)
         .order_by("instance_id", "at")
-        .values_list("instance_id", "requests", "cpu")
+        .values_list("instance_id", "at", "requests", "cpu", "memory")
     )
-    found: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for instance, requests, cpu in rows.iterator(chunk_size=5_000):
-        found[instance].append((requests, cpu))
-    for instance, values in found.items():
-        yield instance, grown([one for one, _ in values]), grown([one for _, one in values])
+    found: dict[int, list[tuple[datetime, float, float, float]]] = defaultdict(list)
+    for instance, at, requests, cpu, memory in rows.iterator(chunk_size=5_000):
+        found[instance].append((at, requests, cpu, memory))
+    for instance, told in found.items():
+        seconds = (told[-1][0] - told[0][0]).total_seconds()
+        yield (
+            instance,
+            seconds,
+            grown(r for _, r, _, _ in told),
+            grown(c for _, _, c, _ in told),
+            max(m for *_, m in told),
+        )
 
 
 def grown(counter: Iterable[float]) -> float:

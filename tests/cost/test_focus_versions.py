@@ -119,6 +119,23 @@ def test_a_line_of_a_split_resource_goes_to_what_it_is_split_to() -> None:
     assert sums("tenant__key") == {"acme": 33, "globex": 6, "umbrella": 16, None: 8}
 
 
+def test_split_lines_in_parquet_with_maps_of_tags(tmp_path: Path) -> None:
+    tenants("acme", "globex")
+    base = ", ".join(
+        f"'{value}' AS {column}" for column, value in next(iter(csv.DictReader(io.StringIO(as_csv(lines("1")).decode())))).items()
+        if column not in ("Tags", "ResourceId")
+    )  # fmt: skip
+    path = tmp_path / "split.parquet"
+    duckdb.execute(
+        f"COPY (SELECT {base}, 'r' AS ResourceId, NULL::VARCHAR AS AllocatedResourceId, MAP {{'t': 'acme', 'h': 'x'}} AS Tags, a AS AllocatedTags "
+        f"FROM (VALUES (MAP {{'t': 'globex'}}), (NULL), (MAP {{'z': 'y'}})) v(a)) TO '{path}' (FORMAT parquet)"
+    )
+    bill = deliver(path.read_bytes(), name="split.parquet")
+    assert bill.state == "imported", bill.report
+    add_rules({"kind": "tag", "tag": "t"})
+    assert sums("tenant__key") == {"acme": 2, "globex": 1}
+
+
 def test_the_split_lines_of_a_generated_export_find_their_workload() -> None:
     rows = [row for row in rows_of(FILES["1.3"]) if row["AllocatedTags"]]
     assert rows, "the sample has split lines"

@@ -4,6 +4,7 @@ from .bills import DIGITS, Bill, Statement, SubAccount
 from .components import ProductComponent
 from .earning import MonthlyUsage, Rate, Usage
 from .facts import CostSeries, DailyCost, DayCost, MonthlyCost, Run, TenantCost
+from .instances import InstanceCost, InstanceDay
 from .pricing import Commitment, Discount, Price, Revenue
 from .rules import Rule, RuleSet
 from .sources import BillSource
@@ -20,6 +21,8 @@ __all__ = [
     "DailyCost",
     "DayCost",
     "Discount",
+    "InstanceCost",
+    "InstanceDay",
     "MonthlyCost",
     "MonthlyUsage",
     "Price",

@@ -146,7 +146,7 @@ def _added_up(user: Any, sql: str, ids: Iterable[int], more: Sequence[Any]) -> l
         return []
     with connection.cursor() as cursor:
         cursor.execute(sql.format(rows=query), [*values, *more])
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 # --- Cohorts ---------------------------------------------------------------------------------------------------

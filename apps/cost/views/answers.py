@@ -29,6 +29,10 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, bool], ...]], ...] = (
     ),
     ("Price lab", (("lab", "Price lab", False),)),
     (
+        "Decisions",
+        (("idle", "Idle instances", False), ("placing", "Dedicated or shared", True), ("move", "What if it moved", True)),
+    ),
+    (
         "Books",
         (
             ("bills", "Bills", True), ("rules", "Rules", True), ("unallocated", "Unallocated", True), ("usage", "Usage", False),
