@@ -278,6 +278,8 @@ AUDIT_SIGNING_KEY = env.str("AUDIT_SIGNING_KEY", default=kept("audit_signing_key
 # Public keys of retired signing keys, so that what they sealed still verifies.
 AUDIT_TRUSTED_KEYS = env.list("AUDIT_TRUSTED_KEYS", default=[])
 AUDIT_SEAL_SECONDS = env.float("AUDIT_SEAL_SECONDS", default=5.0)
+# Days for which no entry is let go (`manage.py audit retire`).
+AUDIT_RETENTION_DAYS = env.int("AUDIT_RETENTION_DAYS", default=400)
 AUDIT_VERIFY_HOURS = env.float("AUDIT_VERIFY_HOURS", default=24.0)
 
 # --- Language, time, numbers -------------------------------------------------------------------

@@ -18,6 +18,7 @@ from apps.core.models import BaseModel
 
 from .canonical import Seal
 from .choices import EventKind, StreamKind
+from .retirements import Retirement
 
 
 class TrailQuerySet(EnrichedQuerySet["AuditEntry"]):
@@ -224,6 +225,36 @@ class AuditSeal(models.Model):
     def link(self) -> Seal:
         """The seal as the verifier takes it."""
         return Seal(self.header(), self.hash, bytes(self.signature), bytes(self.digests))
+
+
+class AuditRetirement(models.Model):
+    """What retention let go, and signed for (`retirements`). Inserted, never changed or deleted: triggers refuse it."""
+
+    AUDIT_EXEMPT = "it proves the trail, and is itself hashed and signed"
+
+    number = models.PositiveIntegerField(primary_key=True)
+    header = models.JSONField(help_text="what is hashed and signed")
+    hash = models.CharField(max_length=64, unique=True)
+    signature = models.BinaryField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-number"]
+
+    def __str__(self) -> str:
+        return f"#{self.number}: entries before {self.header.get('before')}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A retirement is never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("A retirement is never deleted.")
+
+    def link(self) -> Retirement:
+        """The retirement as the verifier takes it."""
+        return Retirement(dict(self.header), self.hash, bytes(self.signature))
 
 
 class AuditCheck(models.Model):

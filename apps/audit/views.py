@@ -21,7 +21,16 @@ from .filters import AuditFilter, SealFilter, StreamFilter
 from .outside import checkpoint_of
 from .queries import changes_of, named, object_url, operation_url, trail
 from .seal_tables import SealTable, StreamTable
-from .seals import last_check, look_at, seals, streams, waiting, with_seal_states, with_states
+from .seals import (
+    last_check,
+    last_retirement,
+    look_at,
+    seals,
+    streams,
+    waiting,
+    with_seal_states,
+    with_states,
+)
 from .signing import public_keys
 from .streaming import FAILING, retry_now
 from .tables import AuditTable
@@ -118,6 +127,7 @@ def seal_list(request: HttpRequest) -> HttpResponse:
             "noun": "seal",
             "check": last_check() if may_see else None,
             "waiting": waiting() if may_see else 0,
+            "retired": last_retirement() if may_see else None,
             "keys": public_keys(),
             "trail": [("Audit", reverse("audit:list")), ("Seals", "")],
         },
