@@ -261,6 +261,8 @@ SOCIALACCOUNT_PROVIDERS = {
 
 # Access for a while: the longest that can be asked for.
 ACCESS_MAX_HOURS = env.int("ACCESS_MAX_HOURS", default=72)
+# Days for which whoever made an account, or let it in, is no second person beside it. 0: the rule is off.
+TWO_PERSON_DAYS = env.int("TWO_PERSON_DAYS", default=7)
 # Calls of the API and of SCIM that one token makes in a minute, in each web process.
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=1200)
 # Who is told when somebody breaks glass.

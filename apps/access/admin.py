@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from apps.core.models import Event, SavedView
 
-from . import granting, leaving, services
-from .choices import Permission, UserKind
+from . import granting, hands, leaving, roles, services
+from .choices import HandKind, Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
 from .models import (
     AccessRequest,
@@ -25,6 +25,7 @@ from .models import (
     ApiToken,
     BreakGlass,
     Grant,
+    Hand,
     Notice,
     PreApproval,
     ReviewItem,
@@ -95,11 +96,31 @@ class UserAdmin(AccessAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Raises PermissionDenied, and so undoes everything, for a group that may do more than its author."""
         before = set(obj.groups.all()) if change else set()
-        for group in set(form.cleaned_data.get("groups") or ()) - before:
+        joined = set(form.cleaned_data.get("groups") or ()) - before
+        for group in joined:
             granting.check_may_join(request.user, group)
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
+        self._note_hands(request.user, obj, set(form.changed_data), joined, change)
+
+    def _note_hands(self, by: Any, obj: User, changed: set[str], joined: set[Group], change: bool) -> None:
+        """What the two-person rule has to know of it."""
+        if not change:
+            hands.note(by=by, how=HandKind.MADE, people=[obj.pk], words=f"{by} made the account of {obj}")
+        elif changed & {"username", "email", "external_id", "is_superuser"}:
+            words = f"{by} changed by what {obj} signs in, or what they are"
+            hands.note(by=by, how=HandKind.IDENTITY, people=[obj.pk], words=words)
+        if change and "is_active" in changed and obj.is_active:
+            hands.note(
+                by=by,
+                how=HandKind.BACK,
+                people=[obj.pk],
+                words=f"{by} switched the account of {obj} on again",
+            )
+        for group in joined:
+            words = f"{by} put {obj} into the group {group}"
+            hands.note(by=by, how=HandKind.JOINED, people=[obj.pk], group=group.pk, words=words)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Who is made inactive has left: all that they hold ends, their groups too, so it comes after these are saved."""
@@ -146,6 +167,7 @@ class RoleAdmin(AccessAdmin):
         granting.check_holds_everywhere(request.user, obj, added)
         super().save_model(request, obj, form, change)
         services.sync_role(obj)
+        roles.note_added(obj, added, request.user)
 
 
 @admin.register(Scope)
@@ -294,6 +316,16 @@ class ScimGroupAdmin(ReadOnlyAdmin):
     fields = ("display_name", "external_id")
 
 
+@admin.register(Hand)
+class HandAdmin(ReadOnlyAdmin):
+    """Who had a hand in whose account: what the two-person rule goes by."""
+
+    on_everything = True
+    list_display = ("at", "words", "how")
+    list_filter = ("how",)
+    search_fields = ("words",)
+
+
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     """That there is one, and since when it was used. Its digest is not among the fields."""
@@ -327,6 +359,16 @@ class OfPeople(AccessAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         may = super().has_delete_permission(request, obj)
         return may and (obj is None or not granting.holds_more(obj.user, request.user))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        by: Any = request.user
+        words = f"{by} took a second factor or an address of {obj.user} away"
+        hands.note(by=by, how=HandKind.FACTOR, people=[obj.user_id], words=words)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        for row in queryset.select_related("user"):
+            self.delete_model(request, row)
 
 
 @admin.register(EmailAddress)

@@ -18,7 +18,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import asking, explaining, granting, notices, scoping, services
+from . import asking, explaining, granting, hands, notices, scoping, services
 from .choices import NOT_IN_EMERGENCY, Permission, ScopeKind
 from .granting import NotGiven
 from .models import BreakGlass, Grant, Role
@@ -145,6 +145,8 @@ def why_not_review(glass: BreakGlass, user: Any) -> str:
         return "Somebody else has to review it."
     if not _may_review(user, glass):
         return "Somebody who manages access there has to review it."
+    if why := hands.objection(user, glass.person, Permission.MANAGE_ACCESS, granting.object_of(glass.scope)):
+        return why
     if glass.ended_at is None and glass.until > timezone.now():
         return "It has not ended."
     return "" if glass.explained_at else f"{glass.person} has to explain it first."

@@ -69,8 +69,9 @@ class AuditEntry(AbstractLogEntry):
     actor_id: int | None
     cid: str | None
     remote_addr: str | None
-    #: Set by `seals.with_states`.
+    #: Set by `seals.with_states` and `naming.with_names`.
     seal_state: Any
+    named_changes: Any
 
     class Meta(AbstractLogEntry.Meta):
         verbose_name_plural = "audit entries"

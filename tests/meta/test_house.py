@@ -41,6 +41,7 @@ RAW_SQL = {
     "tenants/search.py": "reads only",
     "audit/checking.py": "reads the trail and its seals",
     "audit/exports.py": "reads the trail",
+    "audit/naming.py": "reads the trail",
     "audit/partitions.py": "makes partitions of the trail, as the owner of the tables",
     "audit/retiring.py": "reads the trail's partitions, drops those that are archived and signed for, and tells it",
     "audit/roles.py": "the database role's grants, run by the owner of the tables",

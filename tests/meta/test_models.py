@@ -32,6 +32,7 @@ NO_SCOPE = {
     "access.breakglass": "narrowed by access.breaking.seen_by: one's own, and where one manages access",
     "access.accessreview": "its items are narrowed by access.reviewing.items_of",
     "access.reviewitem": "narrowed by access.reviewing.items_of: where one manages access, and not one's own",
+    "access.hand": "what the two-person rule goes by; shown in the admin to who fixes data on everything",
     "access.scimgroup": "shown to who manages access anywhere: names of groups, and nothing of a tenant",
     "access.ssogroup": "shown to who manages access anywhere: names of groups, and nothing of a tenant",
     "access.preapproval": "narrowed by access.pre_approvals.manageable",
