@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 from auditlog.models import AbstractLogEntry, LogEntryManager
 from django.conf import settings
@@ -282,6 +283,10 @@ class AuditCheck(models.Model):
         return self.broken or f"whole up to seal #{self.seals_to}"
 
 
+#: Where syslog without TLS may go in production: to an agent on the machine itself.
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
 class StreamQuerySet(EnrichedQuerySet["AuditStream"]):
     """Streams with how far behind they are."""
 
@@ -351,6 +356,11 @@ class AuditStream(BaseModel):
             )
         if settings.PRODUCTION and self.url.startswith("http://"):
             raise ValidationError({"url": "The trail leaves by https only."})
+        host = urlsplit(self.url).hostname
+        if settings.PRODUCTION and self.url.startswith("syslog://") and host not in LOCAL:
+            raise ValidationError(
+                {"url": "The trail leaves this machine encrypted only: syslog+tls://host:port."}
+            )
 
 
 def time_text(at: datetime) -> str:
