@@ -12,11 +12,13 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.core.slots import Notice
 
 from . import asking, explaining, granting, hands, notices, scoping, services
 from .choices import NOT_IN_EMERGENCY, Permission, ScopeKind
@@ -167,3 +169,24 @@ def review(glass: BreakGlass, *, actor: Any, verdict: str, review: str) -> None:
             f"{actor} reviewed the glass that {locked.person} broke: {locked.get_verdict_display().lower()}"
         )
         record([event("access.broken_glass_reviewed", words, **context_of_scope(locked.scope))])
+
+
+#: Lines of emergencies above the overview; the list has all.
+SHOWN = 3
+
+
+def emergencies(user: Any) -> list[Notice]:
+    """What nobody has reviewed yet, above the overview: for who has to explain it or may review it; one query, two for managers."""
+    rows = (
+        unexplained(user) | for_review(user)
+        if scoping.holds(user, Permission.MANAGE_ACCESS)
+        else unexplained(user)
+    )
+    found = []
+    for glass in rows.select_related(*ROWS).order_by("-id")[:SHOWN]:
+        what = "waits for your explanation" if glass.person_id == user.pk else "has not been reviewed"
+        words = f"{glass.person} broke glass: {glass.role} on {glass.scope}, and it {what}"
+        found.append(
+            Notice(words, reverse("access:glass", args=[glass.pk]), Tone.BAD, since=glass.started_at)
+        )
+    return found
