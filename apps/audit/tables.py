@@ -122,7 +122,7 @@ class AuditTable(tables.Table):
             ((c.name, _clip(c.before) or "–", _clip(c.after) or "–") for c in found[:SHOWN]),
         )
         more = (
-            format_html('<small class="faint">and {} more</small>', len(found) - SHOWN)
+            format_html('<div class="faint">and {} more</div>', len(found) - SHOWN)
             if len(found) > SHOWN
             else ""
         )
