@@ -261,6 +261,8 @@ SOCIALACCOUNT_PROVIDERS = {
 
 # Access for a while: the longest that can be asked for.
 ACCESS_MAX_HOURS = env.int("ACCESS_MAX_HOURS", default=72)
+# Days for which whoever made an account, or let it in, is no second person beside it. 0: the rule is off.
+TWO_PERSON_DAYS = env.int("TWO_PERSON_DAYS", default=7)
 # Calls of the API and of SCIM that one token makes in a minute, in each web process.
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=1200)
 # Who is told when somebody breaks glass.
@@ -278,6 +280,8 @@ AUDIT_SIGNING_KEY = env.str("AUDIT_SIGNING_KEY", default=kept("audit_signing_key
 # Public keys of retired signing keys, so that what they sealed still verifies.
 AUDIT_TRUSTED_KEYS = env.list("AUDIT_TRUSTED_KEYS", default=[])
 AUDIT_SEAL_SECONDS = env.float("AUDIT_SEAL_SECONDS", default=5.0)
+# Days for which no entry is let go (`manage.py audit retire`).
+AUDIT_RETENTION_DAYS = env.int("AUDIT_RETENTION_DAYS", default=400)
 AUDIT_VERIFY_HOURS = env.float("AUDIT_VERIFY_HOURS", default=24.0)
 
 # --- Language, time, numbers -------------------------------------------------------------------

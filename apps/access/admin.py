@@ -16,22 +16,13 @@ from django.utils import timezone
 
 from apps.core.models import Event, SavedView
 
-from . import granting, leaving, services
-from .choices import Permission, UserKind
+from . import granting, hands, leaving, recordadmin, roles, services  # noqa: F401 - recordadmin registers itself
+from .choices import HandKind, Permission, UserKind
 from .fixadmin import AccessAdmin, FixAdmin, ReadOnlyAdmin, VisibleRelated, given_reason
 from .models import (
-    AccessRequest,
-    AccessReview,
-    ApiToken,
-    BreakGlass,
     Grant,
-    Notice,
-    PreApproval,
-    ReviewItem,
     Role,
-    ScimGroup,
     Scope,
-    SsoGroup,
     User,
 )
 
@@ -95,11 +86,31 @@ class UserAdmin(AccessAdmin):
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Raises PermissionDenied, and so undoes everything, for a group that may do more than its author."""
         before = set(obj.groups.all()) if change else set()
-        for group in set(form.cleaned_data.get("groups") or ()) - before:
+        joined = set(form.cleaned_data.get("groups") or ()) - before
+        for group in joined:
             granting.check_may_join(request.user, group)
         if not change:
             obj.set_unusable_password()
         super().save_model(request, obj, form, change)
+        self._note_hands(request.user, obj, set(form.changed_data), joined, change)
+
+    def _note_hands(self, by: Any, obj: User, changed: set[str], joined: set[Group], change: bool) -> None:
+        """What the two-person rule has to know of it."""
+        if not change:
+            hands.note(by=by, how=HandKind.MADE, people=[obj.pk], words=f"{by} made the account of {obj}")
+        elif changed & {"username", "email", "external_id", "is_superuser"}:
+            words = f"{by} changed by what {obj} signs in, or what they are"
+            hands.note(by=by, how=HandKind.IDENTITY, people=[obj.pk], words=words)
+        if change and "is_active" in changed and obj.is_active:
+            hands.note(
+                by=by,
+                how=HandKind.BACK,
+                people=[obj.pk],
+                words=f"{by} switched the account of {obj} on again",
+            )
+        for group in joined:
+            words = f"{by} put {obj} into the group {group}"
+            hands.note(by=by, how=HandKind.JOINED, people=[obj.pk], group=group.pk, words=words)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Who is made inactive has left: all that they hold ends, their groups too, so it comes after these are saved."""
@@ -146,6 +157,7 @@ class RoleAdmin(AccessAdmin):
         granting.check_holds_everywhere(request.user, obj, added)
         super().save_model(request, obj, form, change)
         services.sync_role(obj)
+        roles.note_added(obj, added, request.user)
 
 
 @admin.register(Scope)
@@ -222,99 +234,6 @@ class GrantAdmin(AccessAdmin):
             self.delete_model(request, grant)
 
 
-class AskedAdmin(ReadOnlyAdmin):
-    """What was asked for or taken, and who decided: a record, looked up and not mended."""
-
-    on_everything = True
-    list_select_related = ("person", "role", "scope")
-    search_fields = ("person__username", "role__name", "scope__label", "reason")
-    ordering = ("-id",)
-
-
-@admin.register(AccessRequest)
-class AccessRequestAdmin(AskedAdmin):
-    list_display = ("person", "role", "scope", "minutes", "state", "until", "created_at")
-    list_filter = ("state",)
-
-
-@admin.register(BreakGlass)
-class BreakGlassAdmin(AskedAdmin):
-    list_display = ("person", "role", "scope", "started_at", "until", "verdict", "reviewed_by")
-    list_filter = ("verdict",)
-
-
-@admin.register(PreApproval)
-class PreApprovalAdmin(ReadOnlyAdmin):
-    """Made and ended on its page, which asks who may give what."""
-
-    on_everything = True
-    list_display = ("group", "role", "scope", "max_minutes", "given_by")
-    list_select_related = ("group", "role", "scope", "given_by")
-    search_fields = ("group__name", "role__name", "scope__label")
-
-
-@admin.register(AccessReview)
-class AccessReviewAdmin(ReadOnlyAdmin):
-    """Evidence: begun and closed on its page."""
-
-    on_everything = True
-    list_display = ("name", "started_by", "created_at", "closed_by", "closed_at")
-    list_select_related = ("started_by", "closed_by")
-    search_fields = ("name",)
-
-
-@admin.register(ReviewItem)
-class ReviewItemAdmin(ReadOnlyAdmin):
-    """Evidence: decided on its review's page."""
-
-    on_everything = True
-    list_display = ("review", "holder", "role", "scope", "proposal", "decision", "decided_by", "outcome")
-    list_filter = ("proposal", "decision")
-    list_select_related = ("review", "scope", "decided_by")
-    search_fields = ("holder", "role", "review__name")
-
-
-@admin.register(SsoGroup)
-class SsoGroupAdmin(ReadOnlyAdmin):
-    """Mapped and unmapped on its page, which asks who may let others into that group."""
-
-    on_everything = True
-    list_display = ("claim", "group", "created_at")
-    list_select_related = ("group",)
-    search_fields = ("claim", "group__name")
-
-
-@admin.register(ScimGroup)
-class ScimGroupAdmin(ReadOnlyAdmin):
-    """The directory's own: it is changed over there."""
-
-    on_everything = True
-    list_display = ("display_name", "external_id", "updated_at")
-    search_fields = ("display_name", "external_id")
-    fields = ("display_name", "external_id")
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnlyAdmin):
-    """That there is one, and since when it was used. Its digest is not among the fields."""
-
-    on_everything = True
-    list_display = ("name", "start", "owner", "expires_at", "last_used_at", "revoked_at")
-    list_select_related = ("owner",)
-    search_fields = ("name", "start", "owner__username")
-    fields = ("name", "start", "owner", "permissions", "may_give", "expires_at", "last_used_at", "revoked_at")
-
-
-@admin.register(Notice)
-class NoticeAdmin(ReadOnlyAdmin):
-    """Letters: what could not be sent, and why."""
-
-    on_everything = True
-    list_display = ("created_at", "to", "subject", "sent_at", "tries", "error")
-    search_fields = ("to", "subject")
-    fields = ("created_at", "to", "subject", "due_at", "sent_at", "tries", "error")
-
-
 class OfPeople(AccessAdmin):
     """What allauth keeps about a person. Their secrets are not among the fields, in any form."""
 
@@ -327,6 +246,16 @@ class OfPeople(AccessAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         may = super().has_delete_permission(request, obj)
         return may and (obj is None or not granting.holds_more(obj.user, request.user))
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        by: Any = request.user
+        words = f"{by} took a second factor or an address of {obj.user} away"
+        hands.note(by=by, how=HandKind.FACTOR, people=[obj.user_id], words=words)
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        for row in queryset.select_related("user"):
+            self.delete_model(request, row)
 
 
 @admin.register(EmailAddress)

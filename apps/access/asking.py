@@ -18,7 +18,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import explaining, granting, notices, scoping, services
+from . import explaining, granting, hands, notices, scoping, services
 from .choices import REQUEST_TRANSITIONS, Permission, RequestState, ScopeKind
 from .granting import NotGiven
 from .models import AccessRequest, Grant, PreApproval, Role, Scope
@@ -120,6 +120,8 @@ def decide(request: AccessRequest, *, actor: Any, yes: bool, words: str) -> Acce
     obj = granting.object_of(request.scope)
     if not may_decide(actor, request):
         raise Http404("No such request.")
+    if why := hands.objection(actor, request.person, Permission.MANAGE_ACCESS, obj) if yes else "":
+        raise PermissionDenied(why)
     words = " ".join(words.split())[:500]
     if not yes:
         words = _reason(words)
@@ -149,6 +151,13 @@ def may_decide(user: Any, request: AccessRequest) -> bool:
         return scoping.scopes_of(user, Permission.MANAGE_ACCESS).everything
     obj = granting.object_of(request.scope)
     return obj is not None and scoping.allowed(user, Permission.MANAGE_ACCESS, obj)
+
+
+def why_not_decide(user: Any, request: AccessRequest) -> str:
+    """Why the yes of somebody who may decide does not count as another person's; empty where it does, or they may not."""
+    if request.state != RequestState.WAITING or not may_decide(user, request):
+        return ""
+    return hands.objection(user, request.person, Permission.MANAGE_ACCESS, granting.object_of(request.scope))
 
 
 def withdraw(request: AccessRequest, *, person: Any) -> None:
@@ -226,6 +235,7 @@ def _pre_approval(request: AccessRequest) -> PreApproval | None:
             scope=request.scope,
             max_minutes__gte=request.minutes,
         )
+        .exclude(given_by__in=hands.accounts_of(request.person_id))  # a standing yes is another person's too
         .select_related("group", "role", "scope", "given_by")
         .order_by("max_minutes")
         .first()

@@ -161,6 +161,7 @@ def _page(
         "is_waiting": found.state == RequestState.WAITING,
         "stands": stands,
         "may_decide": not is_own and asking.may_decide(request.user, found),
+        "why_not": "" if is_own else asking.why_not_decide(request.user, found),
         "extend_form": extend_form or ExtendForm(initial={"minutes": 60}),
         "trail": _trail(str(found)),
     }

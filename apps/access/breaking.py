@@ -12,13 +12,15 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.core.slots import Notice
 
-from . import asking, explaining, granting, notices, scoping, services
+from . import asking, explaining, granting, hands, notices, scoping, services
 from .choices import NOT_IN_EMERGENCY, Permission, ScopeKind
 from .granting import NotGiven
 from .models import BreakGlass, Grant, Role
@@ -145,6 +147,8 @@ def why_not_review(glass: BreakGlass, user: Any) -> str:
         return "Somebody else has to review it."
     if not _may_review(user, glass):
         return "Somebody who manages access there has to review it."
+    if why := hands.objection(user, glass.person, Permission.MANAGE_ACCESS, granting.object_of(glass.scope)):
+        return why
     if glass.ended_at is None and glass.until > timezone.now():
         return "It has not ended."
     return "" if glass.explained_at else f"{glass.person} has to explain it first."
@@ -165,3 +169,24 @@ def review(glass: BreakGlass, *, actor: Any, verdict: str, review: str) -> None:
             f"{actor} reviewed the glass that {locked.person} broke: {locked.get_verdict_display().lower()}"
         )
         record([event("access.broken_glass_reviewed", words, **context_of_scope(locked.scope))])
+
+
+#: Lines of emergencies above the overview; the list has all.
+SHOWN = 3
+
+
+def emergencies(user: Any) -> list[Notice]:
+    """What nobody has reviewed yet, above the overview: for who has to explain it or may review it; one query, two for managers."""
+    rows = (
+        unexplained(user) | for_review(user)
+        if scoping.holds(user, Permission.MANAGE_ACCESS)
+        else unexplained(user)
+    )
+    found = []
+    for glass in rows.select_related(*ROWS).order_by("-id")[:SHOWN]:
+        what = "waits for your explanation" if glass.person_id == user.pk else "has not been reviewed"
+        words = f"{glass.person} broke glass: {glass.role} on {glass.scope}, and it {what}"
+        found.append(
+            Notice(words, reverse("access:glass", args=[glass.pk]), Tone.BAD, since=glass.started_at)
+        )
+    return found

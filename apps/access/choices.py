@@ -140,3 +140,15 @@ class Decision(models.TextChoices):
 
     KEEP = "keep", "Keep"
     REMOVE = "remove", "Remove"
+
+
+class HandKind(models.TextChoices):
+    """What somebody did that makes another's approval no second person's."""
+
+    MADE = "made", "Made the account"
+    IDENTITY = "identity", "Changed by what it signs in, or what it is"
+    FACTOR = "factor", "Took a second factor or an address away"
+    BACK = "back", "Switched it on again"
+    JOINED = "joined", "Put into a group"
+    MAPPED = "mapped", "Let a group at the provider mean one here"
+    ROLE = "role", "Added to a role"

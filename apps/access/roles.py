@@ -12,8 +12,8 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import granting, lockout, scoping, services
-from .choices import SEEDED_ROLES, Permission
+from . import granting, hands, lockout, scoping, services
+from .choices import SEEDED_ROLES, HandKind, Permission
 from .granting import NotGiven
 from .models import Role, User
 
@@ -59,10 +59,18 @@ def save_role(
             role.name, role.description, role.permissions = name, description, wanted
             role.save()
             services.sync_role(role)
+            note_added(role, added, actor)
             record([event("role.changed", f"The role {name} allows {_words(wanted)}", tone=Tone.WARN)])
     except lockout.LastManager as error:
         raise NotGiven(str(error)) from error
     return role
+
+
+def note_added(role: Role, added: Collection[str], actor: Any) -> None:
+    """What the two-person rule has to know of a changed role."""
+    if added:
+        words = f"{actor} added to the role {role}: {_words(sorted(added))}"
+        hands.note(by=actor, how=HandKind.ROLE, role=role.pk, permissions=sorted(added), words=words)
 
 
 def _words(permissions: Collection[str]) -> str:
@@ -102,6 +110,8 @@ def put_in_group(group: Group, person: User, *, actor: Any, reason: str) -> None
     granting.check_may_join(actor, group)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
         person.groups.add(group)
+        words = f"{actor} put {person} into the group {group}"
+        hands.note(by=actor, how=HandKind.JOINED, people=[person.pk], group=group.pk, words=words)
         record([event("group.joined", f"{person} is in the group {group}")])
 
 

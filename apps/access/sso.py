@@ -19,8 +19,8 @@ from django.shortcuts import redirect
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import granting, lockout, roles, services
-from .choices import UserKind
+from . import granting, hands, lockout, roles, services
+from .choices import HandKind, UserKind
 from .granting import NotGiven
 from .models import SsoGroup, User
 
@@ -102,6 +102,8 @@ def map_group(*, claim: str, group: Group, actor: Any, reason: str) -> SsoGroup:
         raise NotGiven(f"{claim} means {group} already.")
     with transaction.atomic(durable=True), acting(actor, reason=reason):
         made = SsoGroup.objects.create(claim=claim, group=group)
+        words = f"{actor} let {claim} at the provider mean the group {group}"
+        hands.note(by=actor, how=HandKind.MAPPED, group=group.pk, words=words)
         here_now = User.objects.filter(
             Q(scim_groups__display_name=claim) | Q(scim_groups__external_id=claim), is_active=True
         )

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -63,7 +63,7 @@ def scim(request: HttpRequest) -> HttpResponse:
         means.setdefault(row.claim, []).append(row)
     groups = ScimGroup.objects.annotate(people=Count("members")).order_by("display_name")
     numbers = Paginator(groups, 50).get_page(request.GET.get("page"))
-    from_there = User.objects.exclude(external_id="")
+    from_there = User.objects.filter(~Q(external_id="") | Q(scim_groups__isnull=False)).distinct()
     context = {
         "tokens": ApiToken.objects.filter(permissions__contains=[Permission.PROVISION])
         .select_related("owner")
@@ -80,7 +80,7 @@ def scim(request: HttpRequest) -> HttpResponse:
         ),
         "trail_url": f"{reverse('audit:list')}?via=scim" if holds(request.user, Permission.SEE_AUDIT) else "",
         "now": timezone.now(),
-        "tabs": tabs(request, "scim"),
+        "tabs": tabs(request, "sso_groups"),
     }
     return render(request, "access/scim.html", context)
 

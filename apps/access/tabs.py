@@ -19,7 +19,6 @@ TABS = (
     ("roles", "Roles", True),
     ("pre_approvals", "Pre-approvals", True),
     ("sso_groups", "Sign-on", True),
-    ("scim", "Directory", True),
     ("reviews", "Reviews", True),
     ("why", "Who can, why", True),
 )

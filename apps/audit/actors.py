@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import checking, sealing, streaming
+from . import checking, partitions, sealing, streaming
 
 
 @dramatiq.actor(actor_name="audit_seal", max_retries=0, max_age=10_000, queue_name="audit")
@@ -23,3 +23,9 @@ def check() -> None:
 def stream() -> None:
     """Send the sealed trail on to who wants it."""
     streaming.deliver_due()
+
+
+@dramatiq.actor(actor_name="audit_make_months", max_retries=0, max_age=600_000, queue_name="audit")
+def make_months() -> None:
+    """Keep months ahead of the entries."""
+    partitions.keep_ahead()

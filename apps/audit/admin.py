@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from apps.access.choices import Permission
 from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
-from .models import AuditCheck, AuditEntry, AuditSeal, AuditStream
+from .models import AuditCheck, AuditEntry, AuditRetirement, AuditSeal, AuditStream
 
 
 @admin.register(AuditEntry)
@@ -48,6 +48,17 @@ class AuditSealAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("digests")
 
     def has_delete_permission(self, request: HttpRequest, obj: AuditSeal | None = None) -> bool:
+        return False
+
+
+@admin.register(AuditRetirement)
+class AuditRetirementAdmin(ReadOnlyAdmin):
+    permission = Permission.SEE_AUDIT
+    on_everything = True
+    list_display = ("number", "at", "hash")
+    ordering = ("-number",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditRetirement | None = None) -> bool:
         return False
 
 

@@ -2,15 +2,18 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
 from .canonical import SELECT, Seal, id_of, line_of
-from .models import AuditCheck, AuditSeal
+from .models import AuditCheck, AuditRetirement, AuditSeal
+from .outside import ENTRIES, merged, read_entries
+from .retirements import Retirement
 from .signing import trusted_keys
 from .verifying import Entry, Verdict, verify
 
@@ -46,15 +49,24 @@ def stored_seals(after: int = 0) -> Iterator[Seal]:
         after = found[-1].number
 
 
-def verify_stored(checkpoints: dict[int, str] | None = None) -> Verdict:
-    """Verify the trail in the database, with the keys that the settings trust."""
-    return verify(stored_seals(), stored_entries(), trusted_keys(), checkpoints=checkpoints)
+def stored_retirements() -> list[Retirement]:
+    """What retention let go, in order."""
+    return [one.link() for one in AuditRetirement.objects.order_by("number")]
 
 
-def check(checkpoints: dict[int, str] | None = None) -> tuple[Verdict, AuditCheck]:
+def verify_stored(checkpoints: dict[int, str] | None = None, archives: Sequence[Path] = ()) -> Verdict:
+    """Verify the trail in the database, with the keys that the settings trust; with all archives, over them too."""
+    parts = [*(read_entries(folder / ENTRIES) for folder in archives), stored_entries()]
+    retired = [] if archives else stored_retirements()
+    return verify(stored_seals(), merged(parts), trusted_keys(), checkpoints=checkpoints, retirements=retired)
+
+
+def check(
+    checkpoints: dict[int, str] | None = None, archives: Sequence[Path] = ()
+) -> tuple[Verdict, AuditCheck]:
     """Verify, and keep what was found for the audit page."""
     began = time.monotonic()
-    verdict = verify_stored(checkpoints)
+    verdict = verify_stored(checkpoints, archives)
     broken = verdict.broken
     with transaction.atomic():
         kept = AuditCheck.objects.create(

@@ -15,6 +15,7 @@ class EventKind(models.TextChoices):
     DENIED = "denied", "Denied"
     EXPORT = "export", "Export"
     READ = "read", "Sensitive read"
+    RETENTION = "retention", "Entries let go"
 
 
 class StreamKind(models.TextChoices):

@@ -13,6 +13,7 @@ def every() -> list[Hint]:
         ("seal the trail", settings.AUDIT_SEAL_SECONDS, _send("seal")),
         ("stream the trail", settings.AUDIT_SEAL_SECONDS, _send("stream")),
         ("check the trail", 600.0, _send("check")),
+        ("months of the trail", 21_600.0, _send("make_months")),
     ]
 
 

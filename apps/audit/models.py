@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
 
 from auditlog.models import AbstractLogEntry, LogEntryManager
 from django.conf import settings
@@ -18,6 +19,7 @@ from apps.core.models import BaseModel
 
 from .canonical import Seal
 from .choices import EventKind, StreamKind
+from .retirements import Retirement
 
 
 class TrailQuerySet(EnrichedQuerySet["AuditEntry"]):
@@ -68,8 +70,9 @@ class AuditEntry(AbstractLogEntry):
     actor_id: int | None
     cid: str | None
     remote_addr: str | None
-    #: Set by `seals.with_states`.
+    #: Set by `seals.with_states` and `naming.with_names`.
     seal_state: Any
+    named_changes: Any
 
     class Meta(AbstractLogEntry.Meta):
         verbose_name_plural = "audit entries"
@@ -226,6 +229,36 @@ class AuditSeal(models.Model):
         return Seal(self.header(), self.hash, bytes(self.signature), bytes(self.digests))
 
 
+class AuditRetirement(models.Model):
+    """What retention let go, and signed for (`retirements`). Inserted, never changed or deleted: triggers refuse it."""
+
+    AUDIT_EXEMPT = "it proves the trail, and is itself hashed and signed"
+
+    number = models.PositiveIntegerField(primary_key=True)
+    header = models.JSONField(help_text="what is hashed and signed")
+    hash = models.CharField(max_length=64, unique=True)
+    signature = models.BinaryField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-number"]
+
+    def __str__(self) -> str:
+        return f"#{self.number}: entries before {self.header.get('before')}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("A retirement is never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("A retirement is never deleted.")
+
+    def link(self) -> Retirement:
+        """The retirement as the verifier takes it."""
+        return Retirement(dict(self.header), self.hash, bytes(self.signature))
+
+
 class AuditCheck(models.Model):
     """One verification of the whole trail, by the clock or by hand: what was found, and when."""
 
@@ -248,6 +281,10 @@ class AuditCheck(models.Model):
 
     def __str__(self) -> str:
         return self.broken or f"whole up to seal #{self.seals_to}"
+
+
+#: Where syslog without TLS may go in production: to an agent on the machine itself.
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 class StreamQuerySet(EnrichedQuerySet["AuditStream"]):
@@ -319,6 +356,11 @@ class AuditStream(BaseModel):
             )
         if settings.PRODUCTION and self.url.startswith("http://"):
             raise ValidationError({"url": "The trail leaves by https only."})
+        host = urlsplit(self.url).hostname
+        if settings.PRODUCTION and self.url.startswith("syslog://") and host not in LOCAL:
+            raise ValidationError(
+                {"url": "The trail leaves this machine encrypted only: syslog+tls://host:port."}
+            )
 
 
 def time_text(at: datetime) -> str:

@@ -1,6 +1,6 @@
 """What the audit page reads of the trail."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from auditlog.registry import auditlog
@@ -56,29 +56,6 @@ class Change:
     name: str
     before: str
     after: str
-
-
-def named(entry: AuditEntry, changes: list[Change]) -> list[Change]:
-    """The same with a name beside each number that stands for another row, as that row is called now."""
-    model = entry.content_type.model_class()
-    relations = (
-        {field.name: field for field in model._meta.concrete_fields if field.is_relation} if model else {}
-    )
-    return [
-        replace(
-            one,
-            before=_called(relations[one.name], one.before),
-            after=_called(relations[one.name], one.after),
-        )
-        if one.name in relations
-        else one
-        for one in changes
-    ]
-
-
-def _called(field: Any, value: str) -> str:
-    row = field.related_model._base_manager.filter(pk=value).first() if value.isdecimal() else None
-    return f"{row} (#{value})" if row else value
 
 
 def changes_of(entry: AuditEntry) -> list[Change]:

@@ -2,11 +2,14 @@
 
 from django.db import connection
 
+from .partitions import partitions
+
+KEPT = ("audit_auditentry", "audit_auditseal", "audit_auditretirement")
 GRANTS = """GRANT CONNECT ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
-REVOKE UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES ON audit_auditentry, audit_auditseal FROM {role};
+REVOKE UPDATE, DELETE, TRUNCATE, TRIGGER, REFERENCES ON {trail} FROM {role};
 """
 
 
@@ -16,7 +19,8 @@ def grants_for(role: str) -> str:
     To be run by the owner of the tables after each `migrate`; migrations run as that owner, the portal as `role`.
     """
     quote = connection.ops.quote_name
-    return GRANTS.format(role=quote(role), database=quote(str(connection.settings_dict["NAME"])))
+    trail = ", ".join([*KEPT, *(quote(one.name) for one in partitions())])
+    return GRANTS.format(role=quote(role), database=quote(str(connection.settings_dict["NAME"])), trail=trail)
 
 
 def weaknesses() -> list[str]:
@@ -24,7 +28,8 @@ def weaknesses() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), "
-            "pg_has_role(current_user, c.relowner, 'USAGE'), has_table_privilege('audit_auditentry', 'UPDATE, DELETE, TRUNCATE') "
+            "pg_has_role(current_user, c.relowner, 'USAGE'), (SELECT bool_or(has_table_privilege(t.oid, 'UPDATE, DELETE, TRUNCATE'))"
+            " FROM pg_class t WHERE t.oid = c.oid OR t.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = c.oid)) "
             "FROM pg_class c WHERE c.oid = 'audit_auditentry'::regclass"
         )
         is_superuser, is_owner, may_write = cursor.fetchone()

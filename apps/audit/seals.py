@@ -12,7 +12,7 @@ from apps.core.enriching import EnrichedQuerySet
 
 from . import keys
 from .canonical import SELECT, canonical, digest_of, hash_of, line_of, unpack
-from .models import AuditCheck, AuditEntry, AuditSeal, AuditStream, SealQuerySet
+from .models import AuditCheck, AuditEntry, AuditRetirement, AuditSeal, AuditStream, SealQuerySet
 from .signing import trusted_keys
 
 #: Up to here entries that wait for a seal are counted.
@@ -40,6 +40,11 @@ class SealState:
 def last_check() -> AuditCheck | None:
     """The newest verification of the whole trail."""
     return AuditCheck.objects.order_by("-at").first()
+
+
+def last_retirement() -> AuditRetirement | None:
+    """What retention let go the last time."""
+    return AuditRetirement.objects.order_by("-number").first()
 
 
 def covering(ids: Sequence[int]) -> dict[int, int]:

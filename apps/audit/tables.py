@@ -9,7 +9,7 @@ from apps.core.templatetags.ui import at, tag
 
 from .choices import EventKind
 from .models import AuditEntry
-from .queries import changes_of, object_url, operation_url
+from .queries import Change, changes_of, object_url, operation_url
 from .seals import SealState
 
 #: Columns of one entry that the list shows, and how much of each value.
@@ -34,6 +34,12 @@ def seal_tag(state: SealState) -> SafeString:
         state.number,
         state.number,
     )
+
+
+def _changes(record: AuditEntry) -> list[Change]:
+    """With names beside numbers, where they were fetched with the rows."""
+    found: list[Change] | None = getattr(record, "named_changes", None)
+    return changes_of(record) if found is None else found
 
 
 def _clip(text: str) -> str:
@@ -109,21 +115,21 @@ class AuditTable(tables.Table):
         return str(record.object_repr)
 
     def render_changes(self, record: AuditEntry) -> SafeString:
-        found = changes_of(record)
+        found = _changes(record)
         lines = format_html_join(
             "",
             "<div>{}: {} → {}</div>",
             ((c.name, _clip(c.before) or "–", _clip(c.after) or "–") for c in found[:SHOWN]),
         )
         more = (
-            format_html('<small class="faint">and {} more</small>', len(found) - SHOWN)
+            format_html('<div class="faint">and {} more</div>', len(found) - SHOWN)
             if len(found) > SHOWN
             else ""
         )
         return format_html("{}{}", lines, more)
 
     def value_changes(self, record: AuditEntry) -> str:
-        return "; ".join(f"{c.name}: {c.before} → {c.after}" for c in changes_of(record))
+        return "; ".join(f"{c.name}: {c.before} → {c.after}" for c in _changes(record))
 
     def render_reason(self, record: AuditEntry) -> SafeString:
         url = operation_url(record.operation_id)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from .canonical import FIRST, LEAF, Seal, canonical, digest_of, hash_of, unpack
 from .keys import is_signed
+from .retirements import Retirement, Terms, terms
 
 Entry = tuple[int, bytes]
 
@@ -54,16 +55,18 @@ def verify(
     keys: Mapping[str, Ed25519PublicKey],
     *,
     checkpoints: Mapping[int, str] | None = None,
-    retired_to: int = 0,
+    retirements: Sequence[Retirement] = (),
 ) -> Verdict:
     """Walk seals (by number) and entries (by id, as canonical lines) together; stop at the first break.
 
     `checkpoints`: hashes by seal number that the reader kept from before; a chain that was cut or written anew
-    cannot have them. Entries of seals up to `retired_to` were let go by retention, and are not asked for.
+    cannot have them. `retirements`: what retention let go, as it signed for; those entries are not asked for.
     """
-    walk = _Walk(entries, keys, checkpoints or {}, retired_to)
+    found = terms(retirements, keys)
+    walk = _Walk(entries, keys, checkpoints or {}, found)
     broken = None
     try:
+        walk.check_terms(len(retirements))
         for seal in seals:
             walk.seal(seal)
         walk.end()
@@ -78,14 +81,24 @@ class _Walk:
         entries: Iterable[Entry],
         keys: Mapping[str, Ed25519PublicKey],
         checkpoints: Mapping[int, str],
-        retired_to: int,
+        terms: Terms,
     ) -> None:
-        self.keys, self.checkpoints, self.retired_to = keys, dict(checkpoints), retired_to
+        self.keys, self.checkpoints, self.terms = keys, dict(checkpoints), terms
         self.seals = self.count = self.unsealed = self.number = self.up_to = 0
         self.first_seal, self.hash = 1, FIRST
         self._entries: Iterator[Entry] = iter(entries)
         self._seen = -(2**63)
         self._next: Entry | None = None
+
+    def check_terms(self, count: int) -> None:
+        """Begin, unless a retention checkpoint is not what was signed, or is not of this chain."""
+        if self.terms.wrong:
+            self._fail("retention", self.terms.wrong, seal=self.terms.seal)
+        if count and self.terms.seal:
+            kept = self.checkpoints.setdefault(self.terms.seal, self.terms.seal_hash)
+            if kept != self.terms.seal_hash:
+                why = "a checkpoint kept from before names another hash than the retention checkpoint"
+                self._fail("retention", why, seal=self.terms.seal)
         self._advance(None)
 
     def _fail(self, what: str, why: str, *, seal: int | None = None, entry: int | None = None) -> None:
@@ -101,8 +114,10 @@ class _Walk:
 
     def seal(self, seal: Seal) -> None:
         self._check_link(seal)
-        if seal.number > self.retired_to:
+        if seal.number > self.terms.seal:
             self._check_entries(seal)
+        elif self._next is not None and self._next[0] <= int(seal.header["up_to"]):
+            self._not_sealed(self._next[0], seal.number)
         self.seals, self.number, self.hash = self.seals + 1, seal.number, seal.hash
         self.up_to = int(seal.header["up_to"])
 
@@ -112,7 +127,7 @@ class _Walk:
         if self.seals == 0:
             self.first_seal = number
             self.number, self.up_to = number - 1, int(header["after"])
-            self.hash = header["previous"] if number > 1 else FIRST
+            self.hash = self.checkpoints.pop(number - 1, header["previous"]) if number > 1 else FIRST
         if number != self.number + 1:
             self._fail("missing", f"after #{self.number} comes #{number}", seal=self.number + 1)
         key = self.keys.get(header["key"])
@@ -159,6 +174,8 @@ class _Walk:
         number, up_to = seal.number, int(seal.header["up_to"])
         for pk, digest in unpack(seal.digests):
             found = self._next
+            if pk in self.terms.gone and (found is None or found[0] > pk):
+                continue
             if found is None or found[0] > pk:
                 self._fail("deleted", f"seal #{number} covers it and it is not there", seal=number, entry=pk)
             elif found[0] < pk:

@@ -5,10 +5,11 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import QueryDict
 
+from apps.access.breaking import emergencies
 from apps.core import navigation, palette
 from apps.operations import guard_rails, kinds, params, selections, ticks
 
-from . import account_sections, choosing, covers, scopes, search, tenant_sections
+from . import account_sections, choosing, covers, notices, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .certificates import rotating
 from .models import Instance
@@ -28,6 +29,7 @@ def register() -> None:
         kinds.register_kind(kind)
     kinds.register_kind(rotating.ROTATE)
     guard_rails.register("certificates", rotating.serves_something)
+    notices.register_now(emergencies)
     navigation.register(navigation.NavItem("Certificates", "fleet:certificates", order=13))
     navigation.register(navigation.NavItem("Fleet", "fleet:overview", order=10, key="f"))
     navigation.register(navigation.NavItem("Instances", "fleet:instances", order=11, key="i"))

@@ -8,6 +8,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
+from apps.access import hands
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.core.choices import Tone
@@ -42,7 +43,7 @@ def approvable(batch: Batch, user: Any) -> QuerySet[Operation]:
         .exclude(actor_id=user.pk)
         .order_by()
     )
-    return visible(user, rows, Permission.APPROVE)
+    return hands.counting(visible(user, rows, Permission.APPROVE), user, batch.actor, Permission.APPROVE)
 
 
 def cancel_waiting(batch: Batch, *, actor: Any, reason: str) -> int:
@@ -82,7 +83,11 @@ def approve_waiting(batch: Batch, *, actor: Any) -> int:
     with transaction.atomic(durable=True), acting(actor, reason=f"approves: {batch.reason}"):
         waiting = _locked(approvable(batch, actor), State.AWAITING_APPROVAL)
         if not waiting:
-            raise Refused("None of them waits for your approval.")
+            first = visible(
+                actor, batch.operations.filter(state=State.AWAITING_APPROVAL), Permission.APPROVE
+            ).first()
+            why = hands.objection(actor, batch.actor, Permission.APPROVE, first) if first else ""
+            raise Refused(why or "None of them waits for your approval.")
         Operation.objects.filter(pk__in=[o.pk for o in waiting]).update(
             state=State.PENDING,
             approved_by_id=actor.pk,

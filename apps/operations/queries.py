@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
+from apps.access import hands
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, scopes_of, visible
 from apps.core.models import Event
@@ -212,6 +213,8 @@ def approval_of(operation: Operation, user: Any) -> tuple[bool, str]:
         return False, "You asked for it; somebody else has to approve it."
     if not allowed(user, Permission.APPROVE, operation):
         return False, "Somebody who may approve here has to look at it."
+    if why := hands.objection(user, operation.actor, Permission.APPROVE, operation):
+        return False, why
     return True, ""
 
 

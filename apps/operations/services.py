@@ -18,6 +18,7 @@ from django.db.models.functions import Greatest, Least, Now
 from django.http import Http404
 from django.utils import timezone
 
+from apps.access import hands
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, require
 from apps.core.choices import Tone
@@ -316,6 +317,8 @@ def approve(operation: Operation, *, actor: Any) -> Operation:
     if operation.actor_id == actor.pk:
         raise PermissionDenied("Nobody approves their own operation; ask a colleague who may approve here.")
     require(actor, Permission.APPROVE, operation)
+    if why := hands.objection(actor, operation.actor, Permission.APPROVE, operation):
+        raise PermissionDenied(why)
     with transaction.atomic(durable=True), acting(actor, reason=f"approves: {operation.reason}"):
         locked = Operation.objects.select_for_update().get(pk=operation.pk)
         if locked.state != State.AWAITING_APPROVAL:

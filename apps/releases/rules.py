@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 
+from apps.access import hands
 from apps.access.choices import Permission
 from apps.access.scoping import require, scopes_of
 from apps.accounts.models import Account, Region
@@ -181,6 +182,8 @@ def approve_policy(policy: BlastPolicy, *, actor: Any) -> BlastPolicy:
         raise PermissionDenied("Nobody raises a limit alone; ask a colleague who may approve.")
     if not scopes_of(actor, Permission.APPROVE).everything:
         raise PermissionDenied("Raising a limit needs “Approve others' operations” on everything.")
+    if why := hands.objection(actor, policy.wanted_by, Permission.APPROVE, None):
+        raise PermissionDenied(why)
     with transaction.atomic(durable=True), acting(actor, reason=f"approves: {policy.wanted_reason}"):
         locked = BlastPolicy.objects.select_for_update().get(pk=policy.pk)
         if locked.wanted_by_id in (None, actor.pk):

@@ -1,14 +1,20 @@
 """The tenants' pages."""
 
+from typing import Any
+
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from apps.access.listing import render_list
 from apps.access.views_base import needs
+from apps.audit.choices import EventKind
+from apps.audit.telling import tell
 from apps.core.answers import is_part
 
 from . import queries, search
 from .filters import TenantFilter
+from .models import Tenant
 from .tables import TenantTable
 from .tabs import tabs_of
 
@@ -38,7 +44,19 @@ def tenant(request: HttpRequest, pk: int) -> HttpResponse:
     """One tenant: what a support agent needs while the customer is on the phone."""
     template = "tenants/tenant.html#live" if is_part(request) else "tenants/tenant.html"
     page = queries.tenant_page(request.user, pk)
+    if page.contacts and not is_part(request):
+        _record_contacts_read(request.user, page.tenant)
     return render(request, template, {"page": page, "tabs": tabs_of(request.user, page.tenant, "now")})
+
+
+#: Seconds for which one reader's look at one tenant's contacts is told once.
+ONCE = 3600
+
+
+def _record_contacts_read(user: Any, tenant: Tenant) -> None:
+    """The contacts' names and addresses are personal data: that somebody saw them stands in the trail, once an hour."""
+    if cache.add(f"contacts read {user.pk} {tenant.pk}", 1, ONCE):
+        tell(EventKind.READ, f"the contacts of {tenant}", actor=user, about=tenant)
 
 
 @needs("view")

@@ -174,6 +174,27 @@ class TestAfterwards:
         glass.refresh_from_db()
         assert (glass.reviewed_by, glass.verdict) == (lead, "right")
 
+    def test_the_overview_shows_it_until_it_is_reviewed(self, olga: User, lead: User, account: Any) -> None:
+        glass = take(olga)
+        words = reverse("access:glass", args=[glass.pk])
+        factories.make_instance(cell=factories.make_cell(account=account))
+        stranger = factories.make_user("stranger")
+        factories.grant(stranger, "viewer")
+
+        def overview(user: User) -> str:
+            return signed_in(user).get(reverse("fleet:overview")).content.decode()
+
+        assert "waits for your explanation" in overview(olga)
+        assert reverse("access:glass", args=[glass.pk]) in overview(lead)
+        assert "has not been reviewed" in overview(lead)
+        assert words not in overview(stranger)
+        breaking.end(glass, person=olga)
+        breaking.explain(BreakGlass.objects.get(), person=olga, text="restarted the checkout of eu by hand")
+        assert words not in overview(olga)
+        assert words in overview(lead)
+        breaking.review(BreakGlass.objects.get(), actor=lead, verdict="right", review="well done")
+        assert words not in overview(lead)
+
     def test_nobody_reviews_their_own_nor_before_it_is_explained(self, olga: User, lead: User) -> None:
         glass = take(olga)
         said = {"verdict": "right", "review": "well done"}

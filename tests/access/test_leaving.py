@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.access import asking, breaking, leaving, pre_approvals, tokens
+from apps.access import asking, breaking, granting, leaving, pre_approvals, tokens
 from apps.access.models import AccessRequest, ApiToken, BreakGlass, PreApproval, User
 from apps.access.scoping import holds
 from apps.operations import runner, services
@@ -139,6 +139,30 @@ def test_what_they_asked_the_fleet_for_is_refused_at_its_start(directory: Direct
     operation.refresh_from_db()
     assert operation.state == "failed"
     assert "may no longer do this" in operation.error
+
+
+def test_rescoped_they_reach_what_is_theirs_now_from_the_very_next_request_on() -> None:
+    """A grant moved to another cell: the page is gone, and what waits there is refused at its start."""
+    olga, here, there = factories.make_user("olga"), factories.make_cell("here"), factories.make_cell("there")
+    one, other = factories.make_instance("one", cell=here), factories.make_instance("other", cell=there)
+    given = factories.grant(olga, "operator", "cell", here)
+    client = Client()
+    client.force_login(olga, backend=BACKEND)
+    page = reverse("fleet:instance", args=[one.pk])
+    assert client.get(page).status_code == 200
+    waits = services.submit(
+        kind="restart", target_id=one.pk, actor=olga, reason="before it moved", idempotency_key="k"
+    )
+    root = factories.make_user("root", superuser=True)
+    granting.take(actor=root, grant=given, reason="moved on")
+    granting.give(actor=root, person=olga, role=given.role, kind="cell", name="there", reason="moved on")
+    assert client.get(page).status_code == 404
+    assert client.get(page, headers={"HX-Request": "true", "X-Daytwo-Live": "1"}).status_code == 404
+    assert client.get(reverse("fleet:instance", args=[other.pk])).status_code == 200
+    runner.run_due()
+    waits.refresh_from_db()
+    assert waits.state == "failed"
+    assert "may no longer do this" in waits.error
 
 
 def test_it_is_all_or_nothing(directory: Directory, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,21 @@ class TestReadsAndExports:
         assert (entry.object_id, entry.under) == (instance.pk, "operator on account here")
         assert entry.grant_id == Grant.objects.get(user=ada).pk
 
+    def test_seeing_personal_data_once_an_hour(self) -> None:
+        ada, tenant = factories.make_user("ada"), factories.make_tenant("acme", name="Acme")
+        factories.grant(ada, "support")
+        client, url = signed_in(ada), reverse("tenants:tenant", args=[tenant.pk])
+        client.get(url)
+        assert not told(EventKind.READ), "it has no contact"
+        with factories.as_system():
+            tenant.contacts.create(name="Grace Hopper", email="grace@acme.example")
+        for _ in range(2):
+            assert client.get(url).status_code == 200
+        client.get(url, headers={"HX-Request": "true", "X-Daytwo-Live": "1"})
+        (entry,) = told(EventKind.READ)
+        assert (entry.actor, entry.object_id, entry.under) == (ada, tenant.pk, "support on everything")
+        assert "grace" not in f"{entry.object_repr} {entry.additional_data}".lower()
+
     def test_exporting_a_list(self) -> None:
         ada = factories.make_user("ada")
         factories.grant(ada, "operator")

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.access.models import Grant, User
-from apps.audit import checking, outside, sealing
+from apps.audit import checking, naming, outside, sealing
 from apps.audit.canonical import unpack
 from apps.audit.filters import AuditFilter
 from apps.audit.models import AuditEntry, AuditSeal
@@ -102,6 +102,30 @@ class TestWhatItShows:
         text = client.get(reverse("audit:entry", args=[change.pk])).content.decode()
         assert "Acme &amp; Sons" in text
         assert "ticket 4711" in text
+
+    def test_so_it_is_in_the_list_and_in_the_csv_by_one_query(
+        self, client: Client, auditor: User, django_assert_num_queries: Any
+    ) -> None:
+        role = Grant.objects.get(user=auditor).role
+        text = client.get("/audit/", {"model": "access.grant"}).content.decode()
+        assert f"{role} (#{role.pk})" in text
+        csv = b"".join(
+            client.get("/audit/", {"model": "access.grant", "_export": "csv"}).streaming_content
+        ).decode()
+        assert f"role:  → {role} (#{role.pk})" in csv
+        entries = list(AuditEntry.objects.select_related("content_type").filter(action=0))
+        naming.with_names(entries)
+        with django_assert_num_queries(1):
+            naming.with_names(entries)
+
+    def test_a_row_that_is_gone_keeps_its_name(self, client: Client) -> None:
+        somebody, role = factories.make_user("somebody"), factories.make_role("gone-by-now", ["view"])
+        given = factories.grant(somebody, "gone-by-now")
+        with factories.as_system():
+            given.delete()
+            pk = role.pk
+            role.delete()
+        assert f"gone-by-now (#{pk})" in client.get("/audit/", {"model": "access.grant"}).content.decode()
 
     def test_what_a_number_stands_for_is_named(self, client: Client, auditor: User) -> None:
         given = Grant.objects.get(user=auditor)

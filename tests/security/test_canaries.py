@@ -17,8 +17,10 @@ from django.urls import reverse
 from apps.audit import sealing, signing, streaming
 from apps.audit.models import AuditEntry, AuditStream
 from tests import factories
+from tests.access.scim import Directory
 
 PASSWORD, NEW, WRONG = "canary-password-one-11", "canary-password-two-22", "canary-wrong-33"
+SCIM = "canary-scim-password-66"
 STREAM, COOKIE = "canary-stream-secret-44", "canary-cookie-55"
 
 
@@ -26,7 +28,14 @@ def whole_trail() -> str:
     """Every column of every entry and event, as text."""
     with connection.cursor() as cursor:
         found = ""
-        for table in ("audit_auditentry", "core_event", "audit_auditstream", "audit_auditcheck"):
+        for table in (
+            "audit_auditentry",
+            "core_event",
+            "audit_auditstream",
+            "audit_auditcheck",
+            "access_hand",
+            "access_scimgroup",
+        ):
             cursor.execute(f"SELECT string_agg(t::text, E'\\n') FROM {table} t")
             found += cursor.fetchone()[0] or ""
     return found
@@ -87,6 +96,19 @@ def test_no_secret_is_found_in_the_trail_the_log_an_export_or_an_error_page(
     keep(error)
     monkeypatch.undo()
     monkeypatch.setenv("AUDIT_STREAM_CANARY", STREAM)
+    # The directory: its token, and passwords that it sends although nobody keeps them.
+    with factories.as_system():
+        directory = Directory(ada)
+        for body in (
+            {"userName": "bob", "password": SCIM},
+            {"userName": SCIM * 20},
+            f'{{"password": "{SCIM}"'.encode(),
+        ):
+            directory("POST", "Users", body)
+        directory("GET", "Users", secret=f"dt_{SCIM}")
+        directory("GET", f"Users?filter=password%20eq%20%22{SCIM}%22")
+        keep(client.get(reverse("access:scim")))
+        keep(client.get(reverse("access:tokens")))
     # What leaves.
     sealing.seal()
     streaming.deliver_due()
@@ -103,6 +125,7 @@ def test_no_secret_is_found_in_the_trail_the_log_an_export_or_an_error_page(
     secrets = {
         "password": PASSWORD, "new password": NEW, "wrong password": WRONG, "hash": ada.password, "sign-in link": token,
         "TOTP seed": seed, "stream's secret": STREAM, "cookie": COOKIE, "signing key": private,
+        "directory's token": directory.secret, "token's digest": directory.token.digest, "password by SCIM": SCIM,
         **{f"session {n}": session.session_key for n, session in enumerate(Session.objects.all())},
         **{f"cookie {n}": c.value for n, c in client.cookies.items() if n == "sessionid"},
     }  # fmt: skip

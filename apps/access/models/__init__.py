@@ -2,6 +2,7 @@
 
 from .asking import AccessRequest, BreakGlass, PreApproval
 from .granted import Grant, RecordedUserManager, Role, Scope, ScopeGroupPermission, ScopeUserPermission, User
+from .hands import Hand
 from .mapping import ScimGroup, SsoGroup
 from .reviewing import AccessReview, ReviewItem
 from .signing import ApiToken, Notice
@@ -12,6 +13,7 @@ __all__ = [
     "ApiToken",
     "BreakGlass",
     "Grant",
+    "Hand",
     "Notice",
     "PreApproval",
     "RecordedUserManager",

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from apps.core.context import acting
 
-from .. import granting, lockout, services
+from .. import granting, hands, lockout, services
 from ..choices import NEVER_PROVISIONED, Permission, ScopeKind, UserKind
 from ..models import ApiToken, PreApproval, Role, User
 from .errors import beyond
@@ -54,6 +54,13 @@ class Client:
     def reason(self, what: str) -> str:
         """What stands in the trail beside each change."""
         return f"{what}, by the directory with the token {self.token} of {self.token.owner}"
+
+    def note(self, how: str, people: Collection[int], what: str, *, group: int | None = None) -> None:
+        """What the two-person rule has to know: who answers for the token had a hand in it."""
+        owner = self.token.owner
+        hands.note(
+            by=owner, how=how, people=people, group=group, words=f"{owner}'s token {self.token} {what}"
+        )
 
     @contextmanager
     def writing(self, what: str) -> Iterator[User]:

@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from apps.core.events import event, record
 
+from ..choices import HandKind
 from ..models import ScimGroup, SsoGroup, User
 from .clients import Client
 from .errors import ScimError, bad_value, taken
@@ -188,4 +189,5 @@ def join(client: Client, wanted: Mapping[int, frozenset[int]]) -> None:
     client.check_may_fill(ours)
     for one in ours:
         one.user_set.add(*User.objects.filter(pk__in=new[one.pk], is_active=True).order_by("pk"))
+        client.note(HandKind.JOINED, new[one.pk], f"filled the group {one}", group=one.pk)
         record([event("group.joined", f"{len(new[one.pk])} joined the group {one}, as the directory says")])

@@ -9,6 +9,7 @@ from apps.core.choices import Tone
 from apps.core.events import event, record
 
 from .. import leaving
+from ..choices import HandKind
 from ..models import User
 from . import groups
 from .clients import Client
@@ -37,6 +38,7 @@ def make(client: Client, fields: Mapping[str, Any]) -> User:
         person.set_unusable_password()
         person.is_active = fields.get("is_active", True)
         person.save()
+        client.note(HandKind.MADE, [person.pk], f"made the account of {person}")
         record([event("person.made", f"The directory made {person}")])
     return person
 
@@ -55,6 +57,7 @@ def change(client: Client, pk: str, fields: Mapping[str, Any]) -> User:
         if any(key in new for key in IDENTITY):
             client.check_may_be(person)
             _check_is_free(new, person)
+            client.note(HandKind.IDENTITY, [person.pk], f"changed by what {person} signs in")
         for key, value in new.items():
             setattr(person, key, value)
         if new:
@@ -77,6 +80,7 @@ def changed_by(operations: list[Change]) -> dict[str, Any]:
 def _come_back(client: Client, person: User) -> None:
     person.is_active = True
     person.save()
+    client.note(HandKind.BACK, [person.pk], f"switched the account of {person} on again")
     groups.join(client, {person.pk: groups.meant(person.scim_groups.all())})
     record([event("person.back", f"The directory says that {person} is back", tone=Tone.WARN)])
 
