@@ -4,17 +4,21 @@ from django.conf import settings
 
 from apps.access.choices import Permission
 from apps.core import navigation
+from apps.fleet import notices as of_fleet
 from apps.fleet import observing
 from apps.fleet.benches import registry as benches
 from apps.operations import ticks
 
-from . import health, notices, scopes, summary
+from . import health, mending, notices, scopes, summary
+from .telemetry import choosing
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
     notices.register()
+    of_fleet.register_links(mending.links)
+    choosing.register()
     observing.on_health_changes(health.heard)
     navigation.register(navigation.NavItem("Incidents", "alerts:incidents", group="Watch", order=10, key="n"))
     navigation.register(
@@ -32,6 +36,7 @@ def register() -> None:
     ticks.register("forget old signals", every=3600.0, send=_send("forget_old_signals"))
     benches.register("alerts", _storm)
     benches.register("states", _states)
+    benches.register("killed", _killed)
     if settings.ALERTS_WATCHER_URL:
         ticks.register("tell the watcher", every=60.0, send=_send("tell_the_watcher"))
 
@@ -56,3 +61,9 @@ def _states() -> benches.Bench:
     from .benches.states import states
 
     return states
+
+
+def _killed() -> benches.Bench:
+    from .benches.killed import killed
+
+    return killed

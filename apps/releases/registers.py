@@ -1,16 +1,18 @@
 """What this app registers with the floors below."""
 
 from apps.core import navigation, palette
+from apps.fleet import changes
 from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import guard_rails, ticks
 
-from . import guarding, scopes, search
+from . import guarding, scopes, search, telling
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
+    changes.register(telling.rollouts)
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
     simulated.register_versions(search.known_versions)

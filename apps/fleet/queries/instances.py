@@ -13,7 +13,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
-from apps.core.slots import Notice
+from apps.core.slots import Link, Notice
 from apps.operations import kinds
 from apps.operations.choices import OPEN, State
 from apps.operations.kinds import Kind
@@ -101,6 +101,7 @@ class InstanceHead:
     open: list[OperationLine] = field(default_factory=list)
     last: list[OperationLine] = field(default_factory=list)
     notices: Sequence[Notice] = ()
+    links: Sequence[Link] = ()
 
     @property
     def locked(self) -> str:
@@ -155,20 +156,22 @@ ASKED = (Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permissi
 
 
 def instance_head(user: Any, pk: int) -> InstanceHead:
-    """The instance and what is going on with it: three queries, and those of `notices`. Http404 for one that `user` cannot see."""
+    """The instance and what is going on with it: three queries, and those of `notices` and `links`. Http404 for one that `user` cannot see."""
     one = Instance.objects.filter(pk=OuterRef("pk"))
     asked = {f"may_{p.value}": Exists(visible(user, one, p)) for p in ASKED}
     sees_cell = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
     found = visible(user, Instance.objects.select_related("cell__region__account", "certificate"))
     instance = get_object_or_404(found.annotate(**asked, sees_cell=sees_cell), pk=pk)
     rows = operations_on(user, instance)
+    may = frozenset(p.value for p in ASKED if getattr(instance, f"may_{p.value}"))
     return InstanceHead(
         instance,
-        frozenset(p.value for p in ASKED if getattr(instance, f"may_{p.value}")),
+        may,
         bool(getattr(instance, "sees_cell", False)),
         [line_of(o) for o in rows.filter(state__in=OPEN).order_by("id")[:LAST_OPERATIONS]],
         [line_of(o) for o in rows[:LAST_OPERATIONS]],
         notices.of_instances(user, [pk]).get(pk, ()),
+        notices.links(user, instance, may),
     )
 
 
