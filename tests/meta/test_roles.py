@@ -550,6 +550,11 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
     grant = {"role": factories.make_role("viewer").pk, "kind": "tenant", "name": "tenant-here", **reason}
     operators, admins = {"operator_in", "admin"}, {"admin"}
     silence = {"place": "instance-here", "minutes": "60", **reason}
+    labels = {"instance_label": "daytwo_instance", "tenant_label": "tenant"}
+    by_clock = {
+        "name": "nightly", "runbook": world.runbook.pk, "on": "instance-here", "cron": "0 4 * * *", "zone": "UTC",
+        **reason,
+    }  # fmt: skip
     turns = {
         "name": "first line",
         "order": "admin",
@@ -630,6 +635,13 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "alerts:switch_runbook": ({"on": "0"}, admins),
         "alerts:run_runbook": ({"instance": "instance-two", "key": "k", **reason}, operators),
         "alerts:cancel_run": ({}, operators),
+        "alerts:new_notice": ({"stage": "resolved", "subject": "It is over", "body": "It is over."}, operators),
+        "alerts:new_telemetry": ({"name": "more", "loki_url": "http://127.0.0.1:9", **labels}, admins),
+        "alerts:telemetry": ({"name": "renamed", "prometheus_url": "http://127.0.0.1:9", **labels}, admins),
+        "alerts:try_telemetry": ({}, set()),  # it asks, and changes nothing
+        "alerts:new_runbook_schedule": (by_clock, operators),
+        "alerts:runbook_schedule": (by_clock, operators),
+        "alerts:switch_runbook_schedule": ({"on": "0"}, operators),
         "alerts:approve_recovery": ({"yes": "1"}, admins),
         "alerts:new_recovery": (recovery, operators),
         "alerts:edit_recovery": (recovery, operators),
