@@ -215,6 +215,7 @@ class EscalationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["quiet_below"].required = False  # left out, it is the model's default
         targets = [("", "nobody")]
         targets += [(f"schedule:{s.pk}", f"on call: {s.name}") for s in OnCallSchedule.objects.all()]
         targets += [
