@@ -635,7 +635,10 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "alerts:switch_runbook": ({"on": "0"}, admins),
         "alerts:run_runbook": ({"instance": "instance-two", "key": "k", **reason}, operators),
         "alerts:cancel_run": ({}, operators),
-        "alerts:new_notice": ({"stage": "resolved", "subject": "It is over", "body": "It is over."}, operators),
+        "alerts:new_notice": (
+            {"stage": "resolved", "subject": "It is over", "body": "It is over."},
+            operators,
+        ),
         "alerts:new_telemetry": ({"name": "more", "loki_url": "http://127.0.0.1:9", **labels}, admins),
         "alerts:telemetry": ({"name": "renamed", "prometheus_url": "http://127.0.0.1:9", **labels}, admins),
         "alerts:try_telemetry": ({}, set()),  # it asks, and changes nothing
