@@ -9,6 +9,7 @@ from .models import (
     Alert,
     AlertRule,
     Channel,
+    CustomerNotice,
     Delivery,
     Escalation,
     EscalationPolicy,
@@ -25,6 +26,7 @@ from .models import (
     RecoveryPolicy,
     Runbook,
     RunbookRun,
+    RunbookSchedule,
     RunbookStep,
     RunbookVersion,
     SeenSignature,
@@ -32,6 +34,7 @@ from .models import (
     SignalCount,
     Silence,
     Source,
+    TelemetrySource,
 )
 
 
@@ -261,3 +264,36 @@ class AlertRuleAdmin(ReadOnlyAdmin):
     list_select_related = ("account", "cell")
     list_filter = ("kind", "is_enabled")
     search_fields = ("name",)
+
+
+@admin.register(TelemetrySource)
+class TelemetrySourceAdmin(ReadOnlyAdmin):
+    """Read here, changed on its page: addresses are checked and tokens sealed there."""
+
+    on_everything = True
+    list_display = ("name", "account", "cell", "prometheus_url", "loki_url", "is_enabled")
+    exclude = ("prometheus_token_sealed", "loki_token_sealed")
+
+
+@admin.register(CustomerNotice)
+class CustomerNoticeAdmin(ReadOnlyAdmin):
+    list_display = ("id", "incident", "stage", "subject", "author", "created_at")
+    list_select_related = ("incident", "author")
+
+
+@admin.register(RunbookSchedule)
+class RunbookScheduleAdmin(ReadOnlyAdmin):
+    """Kept on its page: whoever keeps it is whose rights it runs with."""
+
+    list_display = (
+        "name",
+        "runbook",
+        "instance",
+        "cron",
+        "zone",
+        "owner",
+        "is_enabled",
+        "next_at",
+        "last_error",
+    )
+    list_select_related = ("runbook", "instance", "owner")

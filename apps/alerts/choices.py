@@ -54,6 +54,15 @@ INCIDENT_TRANSITIONS: dict[str, frozenset[str]] = {
 OPEN_INCIDENT = (IncidentState.TRIGGERED, IncidentState.ACKNOWLEDGED)
 
 
+class NoticeStage(models.TextChoices):
+    """What customers can be told of an incident, in the order of its life."""
+
+    INVESTIGATING = "investigating", "Investigating"
+    IDENTIFIED = "identified", "Cause found"
+    MONITORING = "monitoring", "Mended, being watched"
+    RESOLVED = "resolved", "Resolved"
+
+
 class EscalationState(models.TextChoices):
     ACTIVE = "active", "Active"
     ACKNOWLEDGED = "acknowledged", "Acknowledged"

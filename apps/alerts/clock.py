@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from . import certificates, escalation, health, heartbeats, processing, recovery, sending
-from .runbooks import running
+from .runbooks import running, scheduling
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +16,7 @@ def tick() -> None:
         processing.settle,
         recovery.see_results,
         recovery.decide,
+        scheduling.start_due,
         running.advance,
         escalation.escalate,
         sending.wake,

@@ -17,7 +17,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import RANK, EscalationState, IncidentState, PageState, Severity
+from .choices import RANK, EscalationState, IncidentState, PageState, Severity, at_least
 from .models import Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
 from .nudging import nudge
 from .rotations import on_call, within
@@ -117,9 +117,9 @@ def _step(escalation: Escalation, now: datetime) -> int:
 
 
 def _is_quiet(policy: EscalationPolicy, incident: Incident, now: datetime) -> bool:
-    """Quiet hours: nobody is told below critical."""
+    """Quiet hours: nobody is told of what is less bad than the policy says."""
     quiet = within(now, policy.zone, policy.quiet_from, policy.quiet_until)
-    return quiet and incident.severity != Severity.CRITICAL
+    return quiet and incident.severity not in at_least(policy.quiet_below)
 
 
 def _whom(step: EscalationStep, now: datetime) -> tuple[Any | None, list[int]]:

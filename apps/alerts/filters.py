@@ -68,9 +68,15 @@ class RunbookFilter(filters.FilterSet):
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "Symptom, remedy or tag"}),
     )
 
+    instance = filters.CharFilter(label="For", method="for_instance", widget=forms.HiddenInput)
+
     class Meta:
         model = Runbook
         fields: list[str] = []
+
+    def for_instance(self, rows: QuerySet[Runbook], name: str, value: str) -> QuerySet[Runbook]:
+        """Any runbook may be run on it: it is only carried on to the runbook's page. What is off cannot be run."""
+        return rows.filter(is_enabled=True)
 
     def by_text(self, rows: QuerySet[Runbook], name: str, value: str) -> QuerySet[Runbook]:
         """All words have to be there, wherever."""

@@ -12,7 +12,7 @@ from apps.access.services import people
 from apps.accounts.models import Account
 from apps.fleet.models import Cell, Instance
 
-from .choices import Remedy, SourceKind
+from .choices import NoticeStage, Remedy, SourceKind
 from .models import (
     Channel,
     EscalationPolicy,
@@ -22,7 +22,7 @@ from .models import (
     RecoveryPolicy,
     Silence,
 )
-from .runbooks.reading import Definition, Input, Malformed
+from .runbooks.reading import Malformed
 from .services import Refused
 
 STEPS = 4
@@ -207,6 +207,7 @@ class EscalationForm(forms.ModelForm):  # type: ignore[type-arg]
             "repeats",
             "quiet_from",
             "quiet_until",
+            "quiet_below",
             "zone",
             "is_enabled",
         )
@@ -214,6 +215,7 @@ class EscalationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["quiet_below"].required = False  # left out, it is the model's default
         targets = [("", "nobody")]
         targets += [(f"schedule:{s.pk}", f"on call: {s.name}") for s in OnCallSchedule.objects.all()]
         targets += [
@@ -301,6 +303,14 @@ class NoteForm(forms.Form):
     text = forms.CharField(label="Note", max_length=4_000, widget=forms.Textarea(attrs={"rows": 2}))
 
 
+class NoticeForm(forms.Form):
+    """What customers are told."""
+
+    stage = forms.ChoiceField(choices=NoticeStage.choices)
+    subject = forms.CharField(max_length=200)
+    body = forms.CharField(label="Text", max_length=5_000, widget=forms.Textarea(attrs={"rows": 16}))
+
+
 def refuse(form: Any, error: Exception) -> None:
     """Show what stood against it above the form."""
     if (
@@ -316,57 +326,3 @@ def refuse(form: Any, error: Exception) -> None:
 
 
 REFUSALS = (Refused, ValidationError, Malformed)
-
-
-class RunbookForm(forms.Form):
-    """A definition, and what is new in it."""
-
-    text = forms.CharField(
-        label="Definition",
-        max_length=20_000,
-        widget=forms.Textarea(attrs={"rows": 26, "class": "mono", "spellcheck": "false"}),
-    )
-    note = forms.CharField(label="What is new", required=False, max_length=200)
-
-
-class RunForm(forms.Form):
-    """On which instance, with which inputs, why: fields as the definition asks."""
-
-    instance = forms.CharField(max_length=63, help_text="its name")
-    reason = forms.CharField(label="Why", min_length=3, max_length=500)
-    key = forms.CharField(max_length=64, widget=forms.HiddenInput)
-
-    def __init__(self, *args: Any, definition: Definition, user: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.user, self.definition = user, definition
-        for one in definition.inputs:
-            self.fields[f"in_{one.name}"] = _field_of(one)
-        self.order_fields(["instance", *(f"in_{i.name}" for i in definition.inputs), "reason", "key"])
-
-    def clean_instance(self) -> Any:
-        name = self.cleaned_data["instance"].strip()
-        found = visible(self.user, Instance.objects.select_related("cell__region")).filter(name=name).first()
-        if found is None:
-            raise ValidationError(f"There is no instance “{name}” that you can see.")
-        return found
-
-    def inputs(self) -> dict[str, Any]:
-        """The inputs by their names; an empty one is left out."""
-        given = {i.name: self.cleaned_data.get(f"in_{i.name}") for i in self.definition.inputs}
-        return {name: value for name, value in given.items() if value not in (None, "")}
-
-
-def _field_of(one: Input) -> forms.Field:
-    made: dict[str, Any] = {
-        "label": one.label,
-        "required": one.required and one.default is None,
-        "initial": one.default,
-    }
-    match one.type:
-        case "integer":
-            return forms.IntegerField(min_value=one.min, max_value=one.max, **made)
-        case "boolean":
-            return forms.BooleanField(**{**made, "required": False})
-        case "choice":
-            return forms.ChoiceField(choices=[(c, c) for c in one.choices], **made)
-    return forms.CharField(max_length=200, **made)

@@ -14,6 +14,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.operations.choices import State
 from apps.operations.models import Operation
+from apps.releases.models import Rollout, RolloutTarget
 
 from . import escalation
 from .choices import OPEN_INCIDENT, RANK, AlertState, IncidentState, Severity, worst
@@ -24,6 +25,8 @@ from .telling import of_incident, tell
 CELLS_OF_AN_ACCOUNT = 3
 #: A version counts as a cause when it was deployed within this time.
 DEPLOYED_WITHIN = timedelta(hours=1)
+#: Labels that name what an alert's cause is, the first that is there.
+DEPENDENCY = ("daytwo_dependency", "dependency")
 #: Alerts that an incident's timeline names one by one at a time; more are told as a number.
 NAMED = 5
 
@@ -69,9 +72,13 @@ def join(alerts: Sequence[Alert]) -> None:
 
 
 def cause_of(alert: Alert, deployed: dict[int, str], wide: set[int]) -> str:
-    """The cause to group by: a version just deployed, an account of which several cells have alerts, the cell, the name."""
-    if alert.instance_id and (version := deployed.get(alert.instance_id)):
-        return f"version:{version}"
+    """The cause to group by: a dependency that the alert names, the rollout or version just deployed, an account of
+    which several cells have alerts, the cell, the name.
+    """
+    if dependency := next((alert.labels[name] for name in DEPENDENCY if alert.labels.get(name)), ""):
+        return f"dependency:{dependency}"[:120]
+    if alert.instance_id and (cause := deployed.get(alert.instance_id)):
+        return cause
     if alert.account_id in wide:
         return f"account:{alert.account_id}"
     if alert.cell_id:
@@ -82,14 +89,17 @@ def cause_of(alert: Alert, deployed: dict[int, str], wide: set[int]) -> str:
 
 
 def _deployed(alerts: Sequence[Alert]) -> dict[int, str]:
-    """By instance, the version that a deploy within the last hour wanted there."""
+    """By instance, what a deploy within the last hour belonged to: `rollout:<id>`, or `version:<it>` for one by hand."""
     rows = Operation.objects.filter(
         target_type="instance", target_id__in={a.instance_id for a in alerts if a.instance_id}, kind="deploy",
         created_at__gte=timezone.now() - DEPLOYED_WITHIN, started_at__isnull=False,
     ).exclude(state=State.CANCELLED)  # fmt: skip
+    found = list(rows.order_by("id").values_list("pk", "target_id", "params__version"))
+    moved = RolloutTarget.objects.filter(operation_id__in=[pk for pk, _, _ in found])
+    rollouts = dict(moved.values_list("operation_id", "rollout_id")) if found else {}
     return {
-        target: params.get("version", "")
-        for target, params in rows.order_by("id").values_list("target_id", "params")
+        target: f"rollout:{rollouts[pk]}" if pk in rollouts else f"version:{version or ''}"
+        for pk, target, version in found
     }
 
 
@@ -181,7 +191,14 @@ def _title(incident: Incident, instances: int) -> str:
 
         model: Any = Cell if kind == "cell" else Account
         name = model.objects.filter(pk=int(key)).values_list("name", flat=True).first() or incident.cause_key
-    words = {"version": f"{instances:,} instances fail on version {name}", "instance": incident.title}
+    if kind == "rollout":
+        rows = Rollout.objects.filter(pk=int(key)).values_list("release__version", flat=True)
+        name = rows.first() or ""
+    words = {
+        "version": f"{instances:,} instances fail on version {name}",
+        "rollout": f"{instances:,} instances fail in the rollout of {name}",
+        "instance": incident.title,
+    }
     return words.get(kind, f"{name}: {instances:,} instances have alerts")
 
 

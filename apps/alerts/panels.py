@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.templatetags.ui import at, duration
@@ -42,15 +43,16 @@ def incident_facts(page: IncidentPage) -> list[Row]:
                 f"by {i.resolved_by}" if i.resolved_by else "by itself, once it was quiet",
             )
         )
-    kind, _, key = i.cause_key.partition(":")
-    rows.append(
-        Row(
-            "Grouped by",
-            f"version {key}" if kind == "version" else kind,
-            "alerts with this in common join it",
-        )
-    )
+    rows.append(_cause(i.cause_key))
     return rows
+
+
+def _cause(cause_key: str) -> Row:
+    kind, _, key = cause_key.partition(":")
+    note = "alerts with this in common join it"
+    if kind == "rollout":
+        return Row("Grouped by", f"rollout {key}", note, reverse("releases:rollout", args=[int(key)]))
+    return Row("Grouped by", f"{kind} {key}" if kind in ("version", "dependency") else kind, note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,16 @@ from apps.access.scoping import allowed, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
 from apps.fleet.models import Instance, Placement
+from apps.fleet.queries import changes
 from apps.operations.models import Operation
 from apps.tenants.money import money
 
 from .choices import AlertState, DecisionState
+from .mending import mends
 from .models import (
     Alert,
     AlertRule,
+    CustomerNotice,
     Incident,
     IncidentNote,
     Page,
@@ -32,6 +35,7 @@ from .models import (
     RecoveryPolicy,
     Runbook,
     RunbookRun,
+    RunbookSchedule,
     Silence,
 )
 from .runbooks.reading import Malformed
@@ -41,6 +45,7 @@ from .suspects import Suspect, suspects
 SHOWN_ALERTS = 50
 SHOWN_TENANTS = 12
 SHOWN_EVENTS = 100
+SHOWN_CHANGES = 20
 
 
 def listed_incidents(user: Any) -> QuerySet[Incident]:
@@ -113,7 +118,13 @@ class IncidentPage:
     decisions: list[RecoveryDecision]
     pages: list[Page]
     notes: list[IncidentNote]
+    customer_notices: list[CustomerNotice]
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def instances(self) -> list[Instance]:
+        """Those that have the alerts shown, each once."""
+        return list({a.instance_id: a.instance for a in self.alerts if a.instance is not None}.values())
 
     @property
     def shown_tenants(self) -> list[AffectedTenant]:
@@ -157,7 +168,7 @@ class IncidentPage:
         parts += [(a.pk, a.state, a.summary, a.silence_id, a.inhibited_by_id) for a in self.alerts]
         parts += [(d.pk, d.state, d.operation_id) for d in self.decisions]
         parts += [(p.pk, p.state, p.tries, p.place) for p in self.pages]
-        parts += [len(self.notes), len(self.tenants), [e.pk for e in self.events]]
+        parts += [len(self.notes), len(self.customer_notices), len(self.tenants), [e.pk for e in self.events]]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -168,9 +179,9 @@ def incident_page(user: Any, pk: int) -> IncidentPage:
     mine = visible(user, Alert).filter(incident=incident)
     everything = list(mine.only("instance_id", "opened_at", "state").order_by("id")[:5_000])
     alerts = list(
-        mine.select_related("instance", "cell", "silence", "inhibited_by").order_by("-state", "id")[
-            :SHOWN_ALERTS
-        ]
+        mine.select_related("instance__cell__region", "cell", "silence", "inhibited_by").order_by(
+            "-state", "id"
+        )[:SHOWN_ALERTS]
     )
     # Open ones first: “resolved” sorts after “open”.
     alerts.sort(key=lambda a: (a.state != AlertState.OPEN, a.is_muted, a.pk))
@@ -197,8 +208,18 @@ def incident_page(user: Any, pk: int) -> IncidentPage:
             .order_by("-id")[:20]
         ),
         notes=list(incident.notes.select_related("author")),
+        customer_notices=list(incident.customer_notices.select_related("author")[:10]),
         events=timeline(user, incident, everything),
     )
+
+
+def look_closer(user: Any, page: IncidentPage) -> dict[str, Any]:
+    """What is only read when the page is drawn anew: what was changed in the hour before, and what mends each alert."""
+    found = mends(user, page.alerts, page.suspects)
+    for alert in page.alerts:
+        alert.mends = found.get(alert.pk, [])  # type: ignore[attr-defined]
+    around = changes.around(page.instances)
+    return {"changes": changes.before(user, around, page.incident.opened_at)[:SHOWN_CHANGES]}
 
 
 def affected(user: Any, instance_ids: set[int]) -> list[AffectedTenant]:
@@ -318,6 +339,12 @@ def runs(user: Any, runbook: Runbook, limit: int = 30) -> list[RunbookRun]:
     """The latest runs of a runbook that `user` sees."""
     rows = RunbookRun.objects.filter(version__runbook=runbook).select_related("instance", "actor", "version")
     return list(visible(user, rows).order_by("-id")[:limit])
+
+
+def runbook_schedules(user: Any, limit: int = 200) -> list[RunbookSchedule]:
+    """The schedules of runbooks on instances that `user` sees, by name. One query."""
+    rows = RunbookSchedule.objects.select_related("runbook", "instance", "owner")
+    return list(visible(user, rows).order_by("name")[:limit])
 
 
 def run_page(user: Any, run: RunbookRun) -> dict[str, Any]:

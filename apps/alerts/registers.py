@@ -5,18 +5,22 @@ from django.conf import settings
 from apps.access.choices import Permission
 from apps.core import first_run as first_run_steps
 from apps.core import navigation
+from apps.fleet import notices as of_fleet
 from apps.fleet import observing
 from apps.fleet.benches import registry as benches
 from apps.operations import ticks
 from apps.releases import escalating
 
-from . import first_run, health, notices, scopes, security_clock, summary
+from . import first_run, health, mending, notices, scopes, security_clock, summary
+from .telemetry import choosing
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
     notices.register()
+    of_fleet.register_links(mending.links)
+    choosing.register()
     observing.on_health_changes(health.heard)
     first_run_steps.register("alerts", first_run.lay_out)
     escalating.on_stage(security_clock.heard)
@@ -36,6 +40,7 @@ def register() -> None:
     ticks.register("forget old signals", every=3600.0, send=_send("forget_old_signals"))
     benches.register("alerts", _storm)
     benches.register("states", _states)
+    benches.register("killed", _killed)
     if settings.ALERTS_WATCHER_URL:
         ticks.register("tell the watcher", every=60.0, send=_send("tell_the_watcher"))
 
@@ -60,3 +65,9 @@ def _states() -> benches.Bench:
     from .benches.states import states
 
     return states
+
+
+def _killed() -> benches.Bench:
+    from .benches.killed import killed
+
+    return killed

@@ -9,6 +9,7 @@ from apps.fleet.models import Cell, Instance
 from .models import (
     Alert,
     AlertRule,
+    CustomerNotice,
     Delivery,
     Escalation,
     Incident,
@@ -18,6 +19,7 @@ from .models import (
     RecoveryDecision,
     RecoveryPolicy,
     RunbookRun,
+    RunbookSchedule,
     RunbookStep,
     Signal,
     Silence,
@@ -76,13 +78,14 @@ def register() -> None:
     scoping.register(Alert, alerts_within)
     scoping.register(Signal, alerts_within)
     scoping.register(Incident, incidents_within)
-    for part in (IncidentNote, IncidentEvent, Escalation, Page):
+    for part in (IncidentNote, IncidentEvent, CustomerNotice, Escalation, Page):
         scoping.register(part, of_incidents)
     scoping.register(
         Delivery,
         lambda scopes: Q(page__incident__in=Incident.objects.filter(incidents_within(scopes)).order_by()),
     )
     scoping.register(RunbookRun, runs_within)
+    scoping.register(RunbookSchedule, runs_within)
     scoping.register(RunbookStep, lambda s: Q(run__in=RunbookRun.objects.filter(runs_within(s)).order_by()))
     scoping.register(Silence, silences_within)
     scoping.register(RecoveryPolicy, policies_within)

@@ -1,7 +1,7 @@
 """Which change may have done it: operations on what is affected, ranked by how close before and how much they overlap."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ from apps.access.scoping import visible
 from apps.access.services import system_actor
 from apps.operations.models import Operation
 from apps.operations.queries import kind_label
+from apps.releases.models import RolloutTarget
 
 from .models import Alert, Incident
 
@@ -25,6 +26,7 @@ class Suspect:
     operation: Operation
     score: float
     reasons: tuple[str, ...]
+    rollout_id: int | None = None
 
     @property
     def words(self) -> str:
@@ -34,7 +36,7 @@ class Suspect:
 
 
 def suspects(user: Any, incident: Incident, alerts: Sequence[Alert]) -> list[Suspect]:
-    """Changes in the hour before it began, on the instances that have alerts, of those that `user` sees; one query."""
+    """Changes in the hour before it began, on the instances that have alerts, of those that `user` sees; two queries."""
     began: dict[int, Any] = {}
     for alert in alerts:
         if alert.instance_id:
@@ -57,8 +59,16 @@ def suspects(user: Any, incident: Incident, alerts: Sequence[Alert]) -> list[Sus
         started = operation.started_at or operation.created_at
         if started <= began[operation.target_id] + timedelta(seconds=5):
             groups.setdefault((operation.kind, str(operation.params)), []).append(operation)
-    found = [_judge(group, began) for group in groups.values()]
-    return sorted(found, key=lambda s: -s.score)[:SHOWN]
+    found = sorted((_judge(group, began) for group in groups.values()), key=lambda s: -s.score)[:SHOWN]
+    return _with_rollouts(user, found)
+
+
+def _with_rollouts(user: Any, found: Sequence[Suspect]) -> list[Suspect]:
+    """The same, each deploy with the rollout that it belonged to. One query, where there are deploys."""
+    ids = [s.operation.pk for s in found if s.operation.kind == "deploy"]
+    rows = visible(user, RolloutTarget).filter(operation_id__in=ids) if ids else RolloutTarget.objects.none()
+    rollouts = dict(rows.values_list("operation_id", "rollout_id"))
+    return [replace(s, rollout_id=rollouts.get(s.operation.pk)) for s in found]
 
 
 def _judge(group: Sequence[Operation], began: dict[int, Any]) -> Suspect:

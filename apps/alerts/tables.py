@@ -177,6 +177,8 @@ class RunbookTable(tables.Table):
 
     def render_title(self, record: Runbook) -> SafeString:
         url = reverse("alerts:runbook", args=[record.pk])
+        if self.request is not None and (instance := self.request.GET.get("instance")):
+            url = f"{url}?{urlencode({'instance': instance})}"
         return format_html('<a href="{}"><b>{}</b></a><small>{}</small>', url, record.title, record.about)
 
     def value_title(self, record: Runbook) -> str:

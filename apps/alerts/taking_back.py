@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.access.services import system_actor
@@ -11,17 +12,14 @@ from apps.operations.models import Operation
 TAKES_BACK = timedelta(hours=24)
 
 
+def replaced_by(rows: QuerySet[Operation]) -> QuerySet[Operation]:
+    """Of these operations, the deploys that may be taken back; a recovery's own do not count."""
+    return rows.filter(
+        target_type="instance", kind="deploy", created_at__gte=timezone.now() - TAKES_BACK
+    ).exclude(actor=system_actor("recovery"))
+
+
 def version_before(instance_id: int) -> str:
-    """What the last deploy of the last 24 hours replaced; "" where there was none. A recovery's own do not count."""
-    last = (
-        Operation.objects.filter(
-            target_type="instance",
-            target_id=instance_id,
-            kind="deploy",
-            created_at__gte=timezone.now() - TAKES_BACK,
-        )
-        .exclude(actor=system_actor("recovery"))
-        .order_by("-id")
-        .first()
-    )
+    """What the last deploy of the last 24 hours replaced; "" where there was none."""
+    last = replaced_by(Operation.objects.filter(target_id=instance_id)).order_by("-id").first()
     return str(last.notes.get("wanted_before", "")) if last else ""

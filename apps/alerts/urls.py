@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from .views import inbox, incidents, managing, overrides, recovery, rules, runbooks
+from .views import (
+    inbox,
+    incidents,
+    managing,
+    notices,
+    overrides,
+    recovery,
+    rules,
+    runbooks,
+    schedules,
+    telemetry,
+)
 
 app_name = "alerts"
 urlpatterns = [
@@ -17,6 +28,8 @@ urlpatterns = [
     path("incidents/<int:pk>/command/", incidents.command, name="command"),
     path("incidents/<int:pk>/resolve/", incidents.resolve, name="resolve"),
     path("incidents/<int:pk>/note/", incidents.note, name="note"),
+    path("incidents/<int:pk>/notices/new/", notices.new_notice, name="new_notice"),
+    path("notices/<int:pk>/", notices.notice, name="notice"),
     path("incidents/<int:pk>/post-mortem/", incidents.postmortem, name="postmortem"),
     path("silences/", incidents.silences, name="silences"),
     path("silences/new/", incidents.new_silence, name="new_silence"),
@@ -35,6 +48,9 @@ urlpatterns = [
     path("channels/<int:pk>/test/", managing.test_channel, name="test_channel"),
     path("sources/", managing.sources, name="sources"),
     path("sources/new/", managing.new_source, name="new_source"),
+    path("telemetry/new/", telemetry.new_telemetry, name="new_telemetry"),
+    path("telemetry/<int:pk>/", telemetry.telemetry, name="telemetry"),
+    path("telemetry/<int:pk>/try/", telemetry.try_telemetry, name="try_telemetry"),
     path("heartbeats/new/", managing.new_heartbeat, name="new_heartbeat"),
     path("rules/", rules.rules, name="rules"),
     path("rules/new/", rules.new_rule, name="new_rule"),
@@ -47,6 +63,10 @@ urlpatterns = [
     path("runbooks/<int:pk>/run/", runbooks.run_runbook, name="run_runbook"),
     path("runbooks/runs/<int:pk>/", runbooks.run, name="run"),
     path("runbooks/runs/<int:pk>/cancel/", runbooks.cancel_run, name="cancel_run"),
+    path("runbooks/schedules/", schedules.schedules, name="runbook_schedules"),
+    path("runbooks/schedules/new/", schedules.new_schedule, name="new_runbook_schedule"),
+    path("runbooks/schedules/<int:pk>/", schedules.schedule, name="runbook_schedule"),
+    path("runbooks/schedules/<int:pk>/switch/", schedules.switch_schedule, name="switch_runbook_schedule"),
     path("recovery/decisions/<int:pk>/approve/", recovery.approve_recovery, name="approve_recovery"),
     path("recovery/", recovery.recoveries, name="recoveries"),
     path("recovery/new/", recovery.new_recovery, name="new_recovery"),

@@ -57,3 +57,12 @@ class Notice:
     tone: str
     note: str = ""
     since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where to go on from a page. `away`: it leads out of the portal."""
+
+    label: str
+    url: str
+    away: bool = False

@@ -1,42 +1,82 @@
 """What the fleet's pages take in."""
 
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
 from apps.accounts.models import Account
 
 from .models import RenewalPolicy
+from .queries.charts import CELL, COMPARED
+from .queries.logs import Wanted
 from .queries.metrics import RANGES
 
 DEFAULT_RANGE = "1h"
 
 
 class RangeForm(forms.Form):
-    """How far back a chart looks."""
+    """How far back a chart looks, and what it is compared with: the others of the cell, unless something else is said."""
 
     range = forms.ChoiceField(choices=[(name, name) for name in RANGES], required=False)
+    compare = forms.MultipleChoiceField(choices=[*COMPARED.items(), ("none", "nothing")], required=False)
 
     def span(self) -> str:
         """The range asked for; the default for none and for nonsense."""
         chosen = self.cleaned_data.get("range") if self.is_valid() else ""
         return chosen or DEFAULT_RANGE
 
+    def compared(self) -> list[str]:
+        """What it is compared with; the default for nothing said and for nonsense."""
+        chosen = self.cleaned_data.get("compare", []) if self.is_valid() else []
+        return [name for name in chosen or [CELL] if name in COMPARED]
+
+
+class MomentForm(forms.Form):
+    """A moment, as an ISO 8601 time in UTC."""
+
+    at = forms.CharField(required=False, max_length=40)
+
+    def moment(self) -> datetime:
+        """The moment asked for; now for none, for nonsense, and for what is to come."""
+        text = self.cleaned_data.get("at", "") if self.is_valid() else ""
+        try:
+            found = parse_datetime(text.replace(" ", "+")) if text else None
+            if found is not None:
+                found = (found if found.tzinfo else timezone.make_aware(found, UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            found = None
+        now = timezone.now()
+        return min(found, now) if found is not None and found.year >= 2000 else now
+
+
+SEARCH = forms.TextInput(attrs={"type": "search"})
+
 
 class LogForm(forms.Form):
-    """Whose lines of a log, or of which request."""
+    """Whose lines of a log, of which request, with which words; from its provider, or from where they are kept too."""
 
-    tenant = forms.CharField(required=False, max_length=63, widget=forms.TextInput(attrs={"type": "search"}))
-    request = forms.CharField(
-        label="Request", required=False, max_length=64, widget=forms.TextInput(attrs={"type": "search"})
-    )
+    tenant = forms.CharField(required=False, max_length=63, widget=SEARCH)
+    request = forms.CharField(label="Request", required=False, max_length=64, widget=SEARCH)
+    text = forms.CharField(label="Holds", required=False, max_length=200, widget=SEARCH)
+    kept = forms.BooleanField(required=False)
 
-    def wanted(self) -> dict[str, str]:
-        """What was asked for; nothing for nonsense."""
-        return {k: v.strip() for k, v in self.cleaned_data.items()} if self.is_valid() else {}
+    def wanted(self) -> Wanted:
+        """What was asked for; all lines for nonsense."""
+        if not self.is_valid():
+            return Wanted()
+        return Wanted(**{name: self.cleaned_data[name].strip() for name in ("tenant", "request", "text")})
+
+    def query(self) -> dict[str, str]:
+        """The same for an address; empty for all lines of the provider."""
+        found = {name: value for name, value in asdict(self.wanted()).items() if value}
+        return {**found, **({"kept": "1"} if self.is_valid() and self.cleaned_data["kept"] else {})}
 
 
 class RenewalForm(forms.ModelForm):  # type: ignore[type-arg]

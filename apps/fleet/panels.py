@@ -1,5 +1,6 @@
 """What detail pages say about a thing: a list of attributes, drawn by one template."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import floor
 from typing import Any
@@ -11,11 +12,13 @@ from apps.access.choices import Permission
 from apps.access.scoping import scopes_of
 from apps.core.templatetags.ui import ago, at
 
+from .charting import CHARTS
 from .choices import Health, Wanted
 from .models import Certificate, Instance
 from .queries.certificates import problems_of
+from .queries.charts import COMPARED
 from .queries.instances import InstanceHead
-from .queries.metrics import CHARTS
+from .queries.metrics import RANGES
 from .queries.overview import BOARDS, SQUARES, Overview
 
 
@@ -122,6 +125,7 @@ def instance_tabs(head: InstanceHead, tab: str) -> list[Link]:
         ("metrics", "Metrics", "fleet:instance_charts", ""),
         ("logs", "Logs", "fleet:instance_log_page", Permission.READ_LOGS),
         ("operations", "Operations", "fleet:instance_operations", ""),
+        ("changes", "What changed", "fleet:instance_changes", ""),
         ("timeline", "Timeline", "fleet:instance_timeline", ""),
         ("diagnostics", "Diagnostics", "fleet:instance_diagnostics", Permission.DIAGNOSE),
     ]
@@ -139,18 +143,37 @@ def instance_trail(head: InstanceHead) -> list[tuple[str, str]]:
     return [("Instances", reverse("fleet:instances")), *cell, (i.name, "")]
 
 
-def charts_of(pk: int, span: str) -> list[dict[str, str]]:
-    """The charts of an instance, each with the address of its figures."""
-    data = reverse("fleet:instance_metrics", args=[pk])
+def charts_of(data: str, span: str, compared: Collection[str] = ()) -> list[dict[str, str]]:
+    """The charts, each with the address of its figures under `data`."""
+    asked = {"range": span, "compare": list(compared) or ["none"]}
     return [
         {
             "id": f"chart-{name}",
             "label": label,
             "unit": unit,
-            "url": f"{data}?{urlencode({'range': span, 'only': name})}",
+            "url": f"{data}?{urlencode({**asked, 'only': name}, doseq=True)}",
         }
         for name, label, unit in CHARTS
     ]
+
+
+def range_links(span: str, compared: Collection[str]) -> list[Link]:
+    """The ranges to choose from, what it is compared with kept."""
+    kept = list(compared) or ["none"]
+    return [Link(name, _query(range=name, compare=kept), name == span) for name in RANGES]
+
+
+def compare_links(span: str, compared: Collection[str], offered: Collection[str] = COMPARED) -> list[Link]:
+    """What a chart can be compared with; each link switches one on or off."""
+    found = []
+    for name in offered:
+        after = [n for n in offered if (n in compared) != (n == name)]
+        found.append(Link(COMPARED[name], _query(range=span, compare=after or ["none"]), name in compared))
+    return found
+
+
+def _query(**asked: Any) -> str:
+    return f"?{urlencode(asked, doseq=True)}"
 
 
 def board_links(by: str) -> list[Link]:

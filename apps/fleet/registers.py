@@ -6,13 +6,16 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from apps.access.breaking import emergencies
+from apps.access.choices import Permission
 from apps.core import navigation, palette
 from apps.operations import guard_rails, kinds, params, selections, ticks
+from apps.tenants import panels
 
 from . import account_sections, choosing, covers, notices, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .certificates import rotating
 from .models import Instance
+from .queries import changes as changing
 from .targets import describe, facts
 
 
@@ -22,6 +25,8 @@ def register() -> None:
     covers.register()
     tenant_sections.register()
     account_sections.register()
+    changing.register()
+    panels.tabs.append(panels.Tab("metrics", "Metrics", "fleet:tenant_charts", Permission.VIEW))
     kinds.register_target(
         kinds.TargetType("instance", Instance, describe, "instance_id", "fleet:instance", facts)
     )

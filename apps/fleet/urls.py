@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from .views import cells, certificates, instances, overview
+from .views import cells, certificates, instances, overview, tenants
 
 app_name = "fleet"
 urlpatterns = [
@@ -12,6 +12,7 @@ urlpatterns = [
     path("instances/<int:pk>/live/", instances.instance_live, name="instance_live"),
     path("instances/<int:pk>/metrics/", instances.instance_charts, name="instance_charts"),
     path("instances/<int:pk>/metrics.json", instances.instance_metrics, name="instance_metrics"),
+    path("instances/<int:pk>/changes/", instances.instance_changes, name="instance_changes"),
     path("instances/<int:pk>/logs/", instances.instance_log_page, name="instance_log_page"),
     path("instances/<int:pk>/logs.json", instances.instance_logs, name="instance_logs"),
     path("instances/<int:pk>/operations/", instances.instance_operations, name="instance_operations"),
@@ -20,6 +21,8 @@ urlpatterns = [
     re_path(
         r"^diagnostics/(?P<pk>[0-9]{1,18})\.(?P<kind>zip|txt)$", instances.diagnostics, name="diagnostics"
     ),
+    path("tenants/<int:pk>/metrics/", tenants.tenant_charts, name="tenant_charts"),
+    path("tenants/<int:pk>/metrics.json", tenants.tenant_metrics, name="tenant_metrics"),
     path("certificates/", certificates.certificate_list, name="certificates"),
     path("certificates/renewal/new/", certificates.new_renewal, name="new_renewal"),
     path("certificates/renewal/<int:pk>/", certificates.renewal, name="renewal"),

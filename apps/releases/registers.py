@@ -2,17 +2,19 @@
 
 from apps.core import first_run as first_run_steps
 from apps.core import navigation, palette
+from apps.fleet import changes
 from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import guard_rails, ticks
 
-from . import first_run, guarding, notices, scopes, search
+from . import first_run, guarding, notices, scopes, search, telling
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
     notices.register()
+    changes.register(telling.rollouts)
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
     simulated.register_versions(search.known_versions)

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from apps.access.choices import Permission
 from apps.access.scoping import allowed
 
 from . import panels, queries
@@ -13,8 +14,11 @@ from .models import Tenant
 def tabs_of(user: Any, tenant: Tenant, active: str) -> list[dict[str, Any]]:
     """The tabs that the reader may open, in order."""
     tabs = [("now", "tenants:tenant", "Now"), ("timeline", "tenants:timeline", "Timeline")]
+    # Whoever reads the page may view the tenant: that is not asked again.
     tabs += [
-        (tab.name, tab.url_name, tab.label) for tab in panels.tabs if allowed(user, tab.permission, tenant)
+        (tab.name, tab.url_name, tab.label)
+        for tab in panels.tabs
+        if tab.permission == Permission.VIEW or allowed(user, tab.permission, tenant)
     ]
     if queries.may_see_access(user, tenant):
         tabs.append(("access", "tenants:access", "Who may touch it"))

@@ -1,4 +1,5 @@
-// Charts: uPlot in our colours. The data is {series: [{label, unit, points: [[t, v], …]}], marks: [{t, label, url}]}, t in seconds.
+// Charts: uPlot in our colours. The data is {series: [{label, unit, kind, points: [[t, v], …]}], marks: [{t, label, url}], note}, t in seconds.
+// `kind` of what a figure is compared with: low, median, high (of the others; half of them lie in the band), past.
 (() => {
   "use strict";
   const HEIGHT = 150;
@@ -6,6 +7,19 @@
   const charts = new Map(); // element → {plot, data}
   const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const { FORMS, zone } = window.daytwo;
+
+  const own = (data) => data.series.filter((one) => !one.kind);
+  function look(one, place, alone) {
+    const common = { label: one.label, spanGaps: Boolean(one.kind), points: { show: false } };
+    if (one.kind === "low" || one.kind === "high") return { ...common, stroke: "transparent", width: 0 };
+    if (one.kind === "median") return { ...common, stroke: token("--ink-3"), width: 1, dash: [2, 3] };
+    if (one.kind === "past") return { ...common, stroke: token("--ink-2"), width: 1.2, dash: [6, 4] };
+    return { ...common, stroke: token(LINES[place % LINES.length]), width: 1.5, fill: alone ? `color-mix(in srgb, ${token("--accent")} 9%, transparent)` : undefined };
+  }
+  function bands(series) {
+    const low = series.findIndex((one) => one.kind === "low"), high = series.findIndex((one) => one.kind === "high");
+    return low < 0 || high < 0 ? [] : [{ series: [high + 1, low + 1], fill: `color-mix(in srgb, ${token("--ink-3")} 18%, transparent)` }];
+  }
 
   // Points of all series on one time axis.
   function columns(series) {
@@ -31,12 +45,13 @@
       cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
       axes: [{ ...axis, space: 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
       scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
-      series: [{}, ...data.series.map((one, i) => ({ label: one.label, stroke: token(LINES[i % LINES.length]), width: 1.5, spanGaps: false, points: { show: false }, fill: data.series.length === 1 ? `color-mix(in srgb, ${token("--accent")} 9%, transparent)` : undefined }))],
+      series: [{}, ...data.series.map((one) => look(one, own(data).indexOf(one), own(data).length === 1 && data.series.length === 1))],
+      bands: bands(data.series),
       hooks: {
         setCursor: [(plot) => {
           if (!head) return;
           const at = plot.cursor.idx;
-          head.textContent = at == null ? latest(data, unit) : `${FORMS.second.format(plot.data[0][at] * 1e3)} · ${data.series.map((one, i) => `${data.series.length > 1 ? `${one.label} ` : ""}${shown(plot.data[i + 1][at], one.unit ?? unit)}`).join(" · ")}`;
+          head.textContent = at == null ? latest(data, unit) : `${FORMS.second.format(plot.data[0][at] * 1e3)} · ${data.series.map((one, i) => one.kind === "low" || one.kind === "high" || (one.kind && plot.data[i + 1][at] == null) ? "" : `${data.series.length > 1 ? `${one.label} ` : ""}${shown(plot.data[i + 1][at], one.unit ?? unit)}`).filter(Boolean).join(" · ")}`;
         }],
         drawClear: [(plot) => drawMarks(plot, data.marks ?? [])],
         ready: [(plot) => placeMarks(plot, data.marks ?? [])],
@@ -44,7 +59,7 @@
       },
     };
   }
-  const latest = (data, unit) => data.series.length === 1 ? shown(data.series[0].points.at(-1)?.[1], data.series[0].unit ?? unit) : "";
+  const latest = (data, unit) => own(data).length === 1 ? shown(own(data)[0].points.at(-1)?.[1], own(data)[0].unit ?? unit) : "";
 
   // What was done meanwhile: a line in the drawing and, over it, a link to the operation.
   const visible = (plot, marks) => marks.filter(({ t }) => t >= plot.scales.x.min && t <= plot.scales.x.max);
@@ -88,7 +103,8 @@
     const rows = columns(data.series);
     const known = charts.get(element);
     const head = element.closest(".panel")?.querySelector("[data-chart-at]");
-    const same = known?.plot && known.data.series.length === data.series.length;
+    const same = known?.plot && known.data.series.map((one) => one.label).join() === data.series.map((one) => one.label).join();
+    say(element, data.note);
     if (same) Object.assign(known.data, data);
     if (same) { known.plot.setData(rows); placeMarks(known.plot, data.marks ?? []); }
     else {
@@ -103,6 +119,14 @@
     }
     if (head) head.textContent = latest(data, element.dataset.unit);
     figures(element, data, rows);
+  }
+  // What is to be known of where the figures come from, below the drawing.
+  function say(element, text) {
+    const box = element.parentElement;
+    let note = box.querySelector(":scope > .chart__note");
+    if (!text) { note?.remove(); return; }
+    if (!note) { note = Object.assign(document.createElement("p"), { className: "chart__note" }); element.after(note); }
+    note.textContent = text;
   }
   function fail(element, text) {
     if (charts.get(element)?.plot) return;

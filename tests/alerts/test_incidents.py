@@ -10,18 +10,30 @@ import pytest
 import time_machine
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
+from django.test import Client
 from django.utils import timezone
 
 from apps.access.models import User
 from apps.access.scoping import visible
-from apps.alerts import health, processing, services
-from apps.alerts.models import Alert, Escalation, Incident, Silence
+from apps.alerts import health, intake, processing, services
+from apps.alerts.models import Alert, Escalation, Incident, Runbook, Silence
+from apps.alerts.runbooks import keeping
 from apps.audit.models import AuditEntry
 from apps.core.models import Event
 from apps.fleet.models import Cell, Instance
 from apps.operations.services import submit
+from apps.releases.models import Release, Rollout, RolloutTarget
 from tests.alerts.conftest import fail, make_escalation, mend, only_incident
-from tests.factories import grant, make_account, make_cell, make_instance, make_tenant, make_user, place
+from tests.factories import (
+    as_system,
+    grant,
+    make_account,
+    make_cell,
+    make_instance,
+    make_tenant,
+    make_user,
+    place,
+)
 
 Many = Callable[[int], list[Instance]]
 
@@ -61,6 +73,41 @@ class TestGrouping:
             )
         fail(rows)
         assert only_incident().title == "2 instances fail on version 2.0"
+
+    def test_a_rollout_is_the_cause_of_what_it_moved(self, boss: User) -> None:
+        """In two cells; and the incident leads there."""
+        moved = [make_instance(cell=make_cell()), make_instance(cell=make_cell())]
+        with as_system():
+            release = Release.objects.create(version="2.0.0", kind="feature", life="released")
+            rollout = Rollout.objects.create(release=release, reason="new things")
+        for position, one in enumerate(moved):
+            operation = submit(
+                kind="deploy", target_id=one.pk, params={"version": "2.0.0"}, actor=boss, reason="wave 1"
+            )
+            type(operation).objects.filter(pk=operation.pk).update(started_at=timezone.now())
+            RolloutTarget.objects.create(
+                rollout=rollout, instance=one, wave=1, position=position, from_version="1.0.0", operation_id=operation.pk
+            )  # fmt: skip
+        for one in moved:
+            fail(one)
+        incident = only_incident()
+        assert incident.cause_key == f"rollout:{rollout.pk}"
+        assert incident.title == "2 instances fail in the rollout of 2.0.0"
+        client = Client()
+        client.force_login(boss)
+        text = client.get(f"/alerts/incidents/{incident.pk}/").content.decode()
+        assert text.count(f"/releases/rollouts/{rollout.pk}/") >= 2, "as its cause, and beside the suspect"
+
+    def test_what_names_its_dependency_has_that_cause(self) -> None:
+        for cell in (make_cell(), make_cell()):
+            said = intake.Said(
+                state="firing", name="DependencyDown", severity="critical", summary="no mail goes out",
+                labels={"alertname": "DependencyDown", "dependency": "mail-gateway", "cell": cell.name},
+            )  # fmt: skip
+            intake.write("monitor", intake.locate([said], "monitor"))
+        processing.process_signals()
+        assert only_incident().cause_key == "dependency:mail-gateway"
+        assert only_incident().alerts.count() == 2
 
     def test_past_the_window_it_is_another_one(self, instances: Many) -> None:
         one, two = instances(2)
@@ -231,3 +278,37 @@ class TestWhoSees:
             with pytest.raises(PermissionDenied):
                 act()
         assert only_incident().state == "triggered"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_from_the_symptom_to_what_mends_it(client: Client, instances: Many, olga: User, cell: Cell) -> None:
+    (one,) = instances(1)
+    submit(kind="deploy", target_id=one.pk, params={"version": "2.0.0"}, actor=olga, reason="new things")
+    fail(one)
+    incident = only_incident()
+    client.force_login(olga)
+    text = client.get(f"/alerts/incidents/{incident.pk}/").content.decode()
+    assert f"/operations/act/restart/{one.pk}/" in text
+    assert f"/alerts/runbooks/?instance={one.name}" in text
+    assert "What changed in the hour before" in text
+    assert f"Deploy 2.0.0 of {one.name}" in text
+    viewer = make_user("vera")
+    grant(viewer, "viewer", "account", cell.region.account)
+    client.force_login(viewer)
+    text = client.get(f"/alerts/incidents/{incident.pk}/").content.decode()
+    assert "/operations/act/" not in text
+    assert "/alerts/runbooks/?instance=" not in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_catalogue_carries_the_instance_to_the_form(client: Client, instances: Many, boss: User) -> None:
+    keeping.take_over_library()
+    (one,) = instances(1)
+    client.force_login(boss)
+    assert f"/alerts/runbooks/?instance={one.name}" in client.get(f"/instances/{one.pk}/").content.decode()
+    listed = client.get("/alerts/runbooks/", {"instance": one.name}).content.decode()
+    runbook = Runbook.objects.filter(is_enabled=True).first()
+    assert runbook is not None
+    assert f"/alerts/runbooks/{runbook.pk}/?instance={one.name}" in listed
+    form = client.get(f"/alerts/runbooks/{runbook.pk}/", {"instance": one.name}).content.decode()
+    assert f'value="{one.name}"' in form

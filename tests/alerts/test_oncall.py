@@ -162,6 +162,19 @@ class TestEscalation:
             type(incident).objects.filter(pk=incident.pk).unrecorded_update(severity="critical")
             assert escalation.escalate(timezone.now() + timedelta(minutes=2)) == 1
 
+    def test_from_which_severity_quiet_hours_hold_is_the_policys_to_say(
+        self, boss: User, instances: Many
+    ) -> None:
+        quiet = {"quiet_from": time(0), "quiet_until": time(23, 59, 59), "quiet_below": "warning"}
+        make_escalation(boss, boss, **quiet)
+        fail(instances(1))
+        rows = type(only_incident()).objects.filter(pk=only_incident().pk)
+        rows.unrecorded_update(severity="info")
+        with time_machine.travel(datetime(2027, 1, 1, 12, tzinfo=UTC)):
+            assert escalation.escalate() == 0
+            rows.unrecorded_update(severity="warning")
+            assert escalation.escalate(timezone.now() + timedelta(minutes=2)) == 1
+
     def test_two_workers_take_a_step_once(self, boss: User, instances: Many) -> None:
         make_escalation(boss, boss)
         fail(instances(1))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,10 +17,16 @@ import pytest
 
 from apps.access.models import User
 from apps.alerts import processing
-from apps.alerts.models import Alert, SignalCount
+from apps.alerts.models import Alert, AlertRule, SignalCount, TelemetrySource
+from apps.alerts.rules import evaluating, keeping
+from apps.alerts.telemetry import keeping as telemetry
 from apps.fleet.models import Cell, Instance
+from apps.fleet.queries.charts import chart_data, tenant_data
 from tests.alerts.conftest import make_source
-from tests.factories import as_system, make_instance
+from tests.factories import as_system, make_instance, make_tenant, place
+from tests.fleet.test_certificates import Local, local
+
+__all__ = ["local"]
 
 PROGRAMS = {name: shutil.which(name) for name in ("prometheus", "prometheus-alertmanager")}
 pytestmark = [
@@ -124,3 +131,103 @@ def test_they_find_the_fleet_and_what_they_say_arrives(
             process.terminate()
             process.wait(10)
         product.shutdown()
+
+
+# --- The local fleet: charts and rules by a real Prometheus ------------------------------------------
+
+LOCAL = """
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: daytwo
+    tls_config: {{ca_file: "{ca}"}}
+    http_sd_configs:
+      - {{url: "{portal}/alerts/prometheus/targets.json", refresh_interval: 5s, authorization: {{credentials: "{discovery}"}}}}
+"""
+
+
+def ask_often(endpoints: list[str], context: Any, stop: threading.Event) -> None:
+    """Requests to instances' own addresses: every second one of the first is of a tenant that it does not know."""
+    while not stop.is_set():
+        for endpoint in endpoints:
+            try:
+                urllib.request.urlopen(f"{endpoint}/t/acme/", context=context, timeout=5).read()
+            except OSError:
+                continue
+        stop.wait(0.05)
+
+
+def test_charts_and_rules_come_from_a_real_prometheus_that_scrapes_the_local_fleet(
+    live_server: Any, boss: User, local: Local, tmp_path: Path
+) -> None:
+    one, two = local.instance("one"), local.instance("two")
+    place(make_tenant("acme"), one)
+    local.provider.place(local.target(one))
+    _, discovery = make_source(boss, "discovery", account=local.account)
+    port = free_port()
+    words = {
+        "portal": live_server.url,
+        "discovery": discovery,
+        "ca": local.provider.authority.certificate_file,
+    }
+    (tmp_path / "prometheus.yml").write_text(LOCAL.format(**words))
+    log = (tmp_path / "log").open("wb")
+    process = subprocess.Popen(
+        [str(PROGRAMS["prometheus"]), f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
+         f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log,
+    )  # fmt: skip
+    stop = threading.Event()
+    context = local.provider.authority.client_context()
+    asker = threading.Thread(
+        target=ask_often, args=([local.endpoint(one), local.endpoint(two)], context, stop), daemon=True
+    )
+    asker.start()
+    told = lambda: (tmp_path / "log").read_text()[-4_000:]  # noqa: E731
+    source = telemetry.save(
+        TelemetrySource(name="ours", account=local.account, prometheus_url=f"http://127.0.0.1:{port}"),
+        actor=boss,
+    )
+    query = "sum by (daytwo_instance) (rate(http_requests_total[30s])) > 0.5"
+    keeping.save(AlertRule(name="Busy", kind="promql", query=query, account=local.account), actor=boss)
+    try:
+        wait_for(lambda: telemetry.try_out(source, actor=boss) == [("Prometheus", "")], told)
+
+        def drawn(name: str, *compared: str) -> dict[str, Any]:
+            return chart_data(boss, one, "15m", name, compared)
+
+        def last(data: dict[str, Any], kind: str | None = None) -> float | None:
+            (series,) = [s for s in data["series"] if s.get("kind") == kind]
+            return next((value for _, value in reversed(series["points"]) if value is not None), None)
+
+        wait_for(lambda: (last(drawn("requests")) or 0) > 0.5, told)
+        wait_for(lambda: (last(drawn("requests", "cell"), "median") or 0) > 0.5, told)
+        data = drawn("requests", "cell", "week")
+        assert data["from"] == "ours (127.0.0.1)"
+        assert data["note"] == ""
+        assert (last(data, "median") or 0) > 0.5, "the other instance"
+        assert last(data, "past") is None
+        for name in ("errors", "latency", "cpu", "memory"):
+            assert last(drawn(name)) is not None, name
+        assert (last(drawn("memory")) or 0) > 5
+        own = tenant_data(boss, [one], "acme", "15m", "requests")
+        assert [v for _, v in own["series"][0]["points"] if v], "its own requests alone"
+        assert not [
+            v for _, v in tenant_data(boss, [one], "globex", "15m", "requests")["series"][0]["points"] if v
+        ]
+
+        busy = Alert.objects.filter(name="Busy", state="open").values_list("instance__name", flat=True)
+        wait_for(lambda: evaluating.evaluate() >= 0 and set(busy.all()) == {"one", "two"}, told)
+
+        process.terminate()
+        process.wait(20)
+        away = drawn("requests")
+        assert away["note"].startswith("Prometheus was not reached: ConnectError.")
+        evaluating.evaluate()
+        assert AlertRule.objects.get().error == "Prometheus was not reached: ConnectError."
+        assert Alert.objects.filter(name="Busy", state="open").count() == 2, (
+            "what cannot be asked keeps its alerts"
+        )
+    finally:
+        stop.set()
+        asker.join(10)
+        process.terminate()
+        process.wait(20)

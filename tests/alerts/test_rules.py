@@ -244,7 +244,7 @@ class TestPromQL:
     def test_without_a_prometheus_it_says_so(self, boss: User, settings: Any) -> None:
         settings.PROMETHEUS_URL = ""
         with pytest.raises(asking.Unanswered, match="PROMETHEUS_URL"):
-            asking.ask("up")
+            asking.ask(AlertRule(query="up"))
 
 
 class TestWhoMay:

@@ -31,6 +31,7 @@ from apps.accounts.models import Account, Region
 from apps.alerts.models import (
     AlertRule,
     Channel,
+    CustomerNotice,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
@@ -42,9 +43,11 @@ from apps.alerts.models import (
     RecoveryPolicy,
     Runbook,
     RunbookRun,
+    RunbookSchedule,
     RunbookVersion,
     Silence,
     Source,
+    TelemetrySource,
 )
 from apps.audit.models import AuditStream
 from apps.core.models import SavedView
@@ -453,4 +456,29 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"wait": 60},
     ),
     RecoveryPolicy: (lambda: RecoveryPolicy(name=_n("recovery")), {"tries": 2}),
+    CustomerNotice: (
+        lambda: CustomerNotice(
+            incident=_saved(_incident()),
+            stage="resolved",
+            subject="x",
+            body="y",
+            author=factories.make_user(),
+        ),
+        {"subject": "z"},
+    ),
+    RunbookSchedule: (
+        lambda: RunbookSchedule(
+            name=_n("schedule"),
+            runbook=_saved(Runbook(name=_n("book"), title="x")),
+            instance=factories.make_instance(),
+            cron="0 3 * * 1",
+            owner=factories.make_user(),
+            reason="x",
+        ),
+        {"reason": "y"},
+    ),
+    TelemetrySource: (
+        lambda: TelemetrySource(name=_n("telemetry"), prometheus_url="http://127.0.0.1:9"),
+        {"tenant_label": "customer"},
+    ),
 }

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.alerts.models import Alert, Incident
 from apps.fleet.providers.base import Sample
-from apps.fleet.queries.metrics import chart_data
+from apps.fleet.queries.charts import chart_data
 from apps.fleet.queries.neighbours import by_tenant
 from tests.factories import as_system, grant, make_instance, make_tenant, make_user, place
 from tests.fleet.test_certificates import Local, local

@@ -54,6 +54,7 @@ NO_SCOPE = {
     "releases.releasecomponent": "packages of the product itself: the same for everybody",
     "releases.advisorymatch": "computed from advisories and packages: the same for everybody",
     "alerts.source": "who may send signals: for who manages alerting on everything",
+    "alerts.telemetrysource": "where the portal asks: for who manages alerting on everything",
     "alerts.seensignature": "read by the intake alone",
     "alerts.signalcount": "counts over all sources: for who manages alerting on everything",
     "alerts.heartbeat": "of the company's own machinery, no tenant's",

@@ -63,6 +63,9 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("fleet:instance_live", "GET"): "302 404 404 200 200 200 200",
     ("fleet:instance_charts", "GET"): "302 404 404 200 200 200 200",
     ("fleet:instance_metrics", "GET"): "302 404 404 200 200 200 200",
+    ("fleet:instance_changes", "GET"): "302 404 404 200 200 200 200",
+    ("fleet:tenant_charts", "GET"): "302 404 404 200 200 200 200",
+    ("fleet:tenant_metrics", "GET"): "302 404 404 200 200 200 200",
     ("fleet:instance_log_page", "GET"): "302 403 404 403 200 200 200",
     ("fleet:instance_logs", "GET"): "302 403 404 403 200 200 200",
     ("fleet:instance_operations", "GET"): "302 404 404 200 200 200 200",
@@ -159,6 +162,15 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:command", "POST"): "302 404 404 403 403 302 302",
     ("alerts:resolve", "POST"): "302 404 404 403 403 422 422",
     ("alerts:note", "POST"): "302 404 404 403 403 422 422",
+    ("alerts:new_notice", "GET"): "302 403 404 403 403 200 200",
+    ("alerts:new_notice", "POST"): "302 403 404 403 403 422 422",
+    ("alerts:notice", "GET"): "302 404 404 200 200 200 200",
+    ("alerts:runbook_schedules", "GET"): "302 200 200 200 200 200 200",
+    ("alerts:new_runbook_schedule", "GET"): "302 403 200 403 403 200 200",
+    ("alerts:new_runbook_schedule", "POST"): "302 403 422 403 403 422 422",
+    ("alerts:runbook_schedule", "GET"): "302 403 404 403 403 200 200",
+    ("alerts:runbook_schedule", "POST"): "302 403 404 403 403 422 422",
+    ("alerts:switch_runbook_schedule", "POST"): "302 404 404 403 403 302 302",
     ("alerts:postmortem", "GET"): "302 404 404 200 200 200 200",
     ("alerts:silences", "GET"): "302 200 200 200 200 200 200",
     ("alerts:new_silence", "GET"): "302 403 200 403 403 200 200",
@@ -186,6 +198,11 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("alerts:sources", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_source", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_source", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:new_telemetry", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:new_telemetry", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:telemetry", "GET"): "302 403 403 403 403 403 200",
+    ("alerts:telemetry", "POST"): "302 403 403 403 403 403 422",
+    ("alerts:try_telemetry", "POST"): "302 403 403 403 403 403 200",
     ("alerts:new_heartbeat", "GET"): "302 403 403 403 403 403 200",
     ("alerts:new_heartbeat", "POST"): "302 403 403 403 403 403 422",
     ("alerts:rules", "GET"): "302 200 200 200 200 200 200",
@@ -580,6 +597,11 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
     grant = {"role": factories.make_role("viewer").pk, "kind": "tenant", "name": "tenant-here", **reason}
     operators, admins = {"operator_in", "admin"}, {"admin"}
     silence = {"place": "instance-here", "minutes": "60", **reason}
+    labels = {"instance_label": "daytwo_instance", "tenant_label": "tenant"}
+    by_clock = {
+        "name": "nightly", "runbook": world.runbook.pk, "on": "instance-here", "cron": "0 4 * * *", "zone": "UTC",
+        **reason,
+    }  # fmt: skip
     turns = {
         "name": "first line",
         "order": "admin",
@@ -660,6 +682,16 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         "alerts:switch_runbook": ({"on": "0"}, admins),
         "alerts:run_runbook": ({"instance": "instance-two", "key": "k", **reason}, operators),
         "alerts:cancel_run": ({}, operators),
+        "alerts:new_notice": (
+            {"stage": "resolved", "subject": "It is over", "body": "It is over."},
+            operators,
+        ),
+        "alerts:new_telemetry": ({"name": "more", "loki_url": "http://127.0.0.1:9", **labels}, admins),
+        "alerts:telemetry": ({"name": "renamed", "prometheus_url": "http://127.0.0.1:9", **labels}, admins),
+        "alerts:try_telemetry": ({}, set()),  # it asks, and changes nothing
+        "alerts:new_runbook_schedule": (by_clock, operators),
+        "alerts:runbook_schedule": (by_clock, operators),
+        "alerts:switch_runbook_schedule": ({"on": "0"}, operators),
         "alerts:approve_recovery": ({"yes": "1"}, admins),
         "alerts:new_recovery": (recovery, operators),
         "alerts:edit_recovery": (recovery, operators),

@@ -19,6 +19,7 @@ from apps.alerts.models import (
     Alert,
     AlertRule,
     Channel,
+    CustomerNotice,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
@@ -26,10 +27,13 @@ from apps.alerts.models import (
     OnCallSchedule,
     RecoveryDecision,
     RecoveryPolicy,
+    RunbookSchedule,
     Silence,
+    TelemetrySource,
 )
 from apps.alerts.rules import keeping as rules_keeping
-from apps.alerts.runbooks import keeping, running
+from apps.alerts.runbooks import keeping, running, scheduling
+from apps.alerts.telemetry import keeping as telemetry_keeping
 from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
@@ -202,6 +206,9 @@ class World:
             Channel(name="roots", owner=self.root), address="json://127.0.0.1:9/", **made
         )
         self.rule_alert = rules_keeping.save(AlertRule(name="errors", cell=self.cell), **made)
+        self.telemetry = telemetry_keeping.save(
+            TelemetrySource(name="metrics", prometheus_url="http://127.0.0.1:9"), **made
+        )
         self.runbook = keeping.save(RUNBOOK, note="", actor=self.root)
         self.run = running.start(
             runbook=self.runbook,
@@ -211,6 +218,12 @@ class World:
             key="world",
             **made,
         )
+        self.runbook_schedule = scheduling.save(
+            RunbookSchedule(
+                name="weekly", runbook=self.runbook, instance=self.instance, cron="0 3 * * 1", reason="made by the test"
+            ),
+            actor=self.root,
+        )  # fmt: skip
         factories.make_instance("instance-two", cell=self.cell)
         self.recovery = managing.save_recovery(RecoveryPolicy(name="mend", cell=self.cell), **made)
         self.renewal = renewing.save_policy(RenewalPolicy(account=self.cell.region.account), actor=self.root)
@@ -226,6 +239,13 @@ class World:
                 summary="instance-here fails", instance=self.instance, cell=self.cell,
                 account_id=self.cell.region.account_id, incident=self.incident, opened_at=now, last_at=now,
             )  # fmt: skip
+            self.customer_notice = CustomerNotice.objects.create(
+                incident=self.incident,
+                stage="investigating",
+                subject="It is slow",
+                body="…",
+                author=self.root,
+            )
             self.decision = RecoveryDecision.objects.create(
                 policy=self.recovery, alert=alert, incident=self.incident, instance=self.instance, number=1,
                 verdict="act", state="waiting", why="large", kind="restart", actor=self.root,
@@ -244,6 +264,7 @@ class World:
             "core:delete_view": {"pk": self.saved_view.pk},
             "fleet:renewal": {"pk": self.renewal.pk},
             "fleet:cell": {"pk": self.cell.pk},
+            **{f"fleet:{name}": {"pk": self.tenant.pk} for name in ("tenant_charts", "tenant_metrics")},
             "fleet:diagnostics": {"pk": self.diagnostics.pk, "kind": "txt"},
             "tenants": {"pk": self.tenant.pk},
             "accounts": {"pk": self.cell.region.account_id},
@@ -265,6 +286,12 @@ class World:
             },
             **{f"alerts:{name}": {"pk": self.run.pk} for name in ("run", "cancel_run")},
             "alerts:rule": {"pk": self.rule_alert.pk},
+            "alerts:notice": {"pk": self.customer_notice.pk},
+            **{
+                f"alerts:{name}": {"pk": self.runbook_schedule.pk}
+                for name in ("runbook_schedule", "switch_runbook_schedule")
+            },
+            **{f"alerts:{name}": {"pk": self.telemetry.pk} for name in ("telemetry", "try_telemetry")},
             "alerts:approve_recovery": {"pk": self.decision.pk},
             "alerts:schedule": {"pk": self.on_call.pk},
             "alerts:end_override": {"pk": self.override.pk},

@@ -1,6 +1,7 @@
 """Signals, alerts, incidents, on-call, recovery."""
 
 from .incidents import Incident, IncidentEvent, IncidentNote, Silence
+from .notices import CustomerNotice
 from .oncall import (
     Channel,
     Delivery,
@@ -14,13 +15,15 @@ from .oncall import (
 )
 from .recovery import RecoveryDecision, RecoveryPolicy
 from .rules import AlertRule
-from .runbooks import Runbook, RunbookRun, RunbookStep, RunbookVersion
+from .runbooks import Runbook, RunbookRun, RunbookSchedule, RunbookStep, RunbookVersion
 from .signals import Alert, Heartbeat, SeenSignature, Signal, SignalCount, Source
+from .telemetry import TelemetrySource
 
 __all__ = [
     "Alert",
     "AlertRule",
     "Channel",
+    "CustomerNotice",
     "Delivery",
     "Escalation",
     "EscalationPolicy",
@@ -37,6 +40,7 @@ __all__ = [
     "RecoveryPolicy",
     "Runbook",
     "RunbookRun",
+    "RunbookSchedule",
     "RunbookStep",
     "RunbookVersion",
     "SeenSignature",
@@ -44,4 +48,5 @@ __all__ = [
     "SignalCount",
     "Silence",
     "Source",
+    "TelemetrySource",
 ]

@@ -111,9 +111,13 @@ class EscalationPolicy(BaseModel):
         default=2, help_text="how often to begin again when nobody acknowledged"
     )
     quiet_from = models.TimeField(
-        null=True, blank=True, help_text="below critical, nobody is told from then …"
+        null=True, blank=True, help_text="nobody is told of what can wait from then …"
     )
     quiet_until = models.TimeField(null=True, blank=True, help_text="… until then")
+    quiet_below = models.CharField(
+        max_length=8, choices=Severity.choices, default=Severity.CRITICAL,
+        help_text="in quiet hours what is less bad than this waits until they end",
+    )  # fmt: skip
     zone = models.CharField(max_length=64, default="UTC", help_text="IANA time zone of the quiet hours")
     is_enabled = models.BooleanField(default=True)
 

@@ -96,3 +96,36 @@ class RunbookStep(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.number} of run {self.run_id}"
+
+
+class RunbookSchedule(BaseModel):
+    """Runs a runbook on an instance again and again, with the rights that its owner has at that moment."""
+
+    name = models.CharField(max_length=80, unique=True)
+    runbook = models.ForeignKey(Runbook, on_delete=models.CASCADE, related_name="schedules")
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="+")
+    inputs = models.JSONField(default=dict, blank=True)
+    cron = models.CharField(max_length=80, help_text="five fields, as in cron: 0 3 * * 1")
+    zone = models.CharField(
+        max_length=64, default="UTC", help_text="IANA time zone in which the cron line is read"
+    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField("why", max_length=400)
+    is_enabled = models.BooleanField(default=True)
+    next_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_error = models.CharField(max_length=300, blank=True, editable=False)
+
+    AUDIT_EXCLUDE = ("created_at", "updated_at", "next_at", "last_at", "last_error")
+
+    class Meta:
+        ordering = ["name"]
+        indexes = [
+            models.Index(fields=["next_at"], name="runbookschedule_due", condition=models.Q(is_enabled=True))
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def event_context(self) -> dict[str, int | None]:
+        return {"instance_id": self.instance_id}

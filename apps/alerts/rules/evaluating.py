@@ -64,7 +64,7 @@ def find(rule: AlertRule, now: datetime) -> Finding:
     """What it finds now. Raises asking.Unanswered."""
     window = timedelta(seconds=rule.window)
     if rule.kind == RuleKind.PROMQL:
-        samples = asking.ask(rule.query)
+        samples = asking.ask(rule)
         return Finding([Found(f"{s.value:g}", labels=s.labels) for s in samples], None)
     if rule.kind == RuleKind.ABSENCE:
         silent = measuring.silent(rule, now - window)

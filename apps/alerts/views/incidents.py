@@ -11,7 +11,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import visible
 from apps.access.views_base import needs
-from apps.core.answers import is_part
+from apps.core.answers import go, is_part
 
 from .. import queries, services
 from ..filters import AlertFilter, IncidentFilter
@@ -20,7 +20,7 @@ from ..models import Incident, Silence
 from ..panels import incident_facts
 from ..postmortem import markdown
 from ..tables import AlertTable, IncidentTable
-from .answers import form_page, go
+from .answers import form_page
 
 NOTHING = {
     "title": "No incident yet",
@@ -77,6 +77,7 @@ def _show(
         "incident": found.incident,
         "facts": incident_facts(found),
         "note_form": NoteForm(),
+        **queries.look_closer(request.user, found),
         **said,
     }
     return render(request, f"alerts/incident.html{part}", context, status=status)

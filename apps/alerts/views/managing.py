@@ -8,14 +8,23 @@ from django.shortcuts import get_object_or_404, render
 from apps.access.choices import Permission
 from apps.access.scoping import scopes_of
 from apps.access.views_base import needs
+from apps.core.answers import go
 
 from .. import managing
 from ..choices import SourceKind
 from ..forms import ChannelForm, EscalationForm, HeartbeatForm, OnCallForm, SourceForm
-from ..models import Channel, EscalationPolicy, Heartbeat, OnCallSchedule, SignalCount, Source
+from ..models import (
+    Channel,
+    EscalationPolicy,
+    Heartbeat,
+    OnCallSchedule,
+    SignalCount,
+    Source,
+    TelemetrySource,
+)
 from ..panels import on_call_lines, policy_lines
 from ..services import Refused, require_on
-from .answers import form_page, go
+from .answers import form_page
 
 WRITES = ("GET", "HEAD", "POST")
 
@@ -143,6 +152,7 @@ def sources(request: HttpRequest) -> HttpResponse:
     context = {
         "sources": Source.objects.select_related("account"),
         "heartbeats": Heartbeat.objects.all(),
+        "telemetry": TelemetrySource.objects.select_related("account", "cell"),
         "counts": SignalCount.objects.order_by("-day", "source_name", "outcome")[:40],
     }
     return render(request, "alerts/sources.html", context)

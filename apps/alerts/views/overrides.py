@@ -9,12 +9,13 @@ from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.views_base import needs
+from apps.core.answers import go
 
 from .. import overriding
 from ..forms import OverrideForm
 from ..models import OnCallOverride
 from ..services import Refused
-from .answers import form_page, go
+from .answers import form_page
 
 #: The last overrides that the page shows.
 SHOWN = 100

@@ -9,6 +9,7 @@ from django.urls import reverse
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, visible
 from apps.access.views_base import needs
+from apps.core.answers import go
 
 from .. import approving, managing, queries
 from .. import recovery as recovering
@@ -16,7 +17,7 @@ from ..forms import RecoveryForm
 from ..models import Alert, RecoveryDecision, RecoveryPolicy
 from ..panels import recovery_facts
 from ..services import Refused, require_on
-from .answers import form_page, go, page
+from .answers import form_page, page
 
 WRITES = ("GET", "HEAD", "POST")
 #: Lines of a dry run that are shown.

@@ -7,6 +7,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import visible
 from apps.access.views_base import needs
+from apps.core.answers import go
 
 from .. import queries
 from ..filters import RuleFilter
@@ -14,7 +15,7 @@ from ..models import AlertRule
 from ..rule_forms import RuleForm
 from ..rules import keeping
 from ..tables import RuleTable
-from .answers import form_page, go
+from .answers import form_page
 
 WRITES = ("GET", "HEAD", "POST")
 

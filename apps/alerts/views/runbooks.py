@@ -11,15 +11,17 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import scopes_of, visible
 from apps.access.views_base import needs
+from apps.core.answers import go
 
 from .. import queries
 from ..filters import RunbookFilter
-from ..forms import REFUSALS, RunbookForm, RunForm, refuse
+from ..forms import REFUSALS, refuse
 from ..models import Runbook, RunbookRun
+from ..runbook_forms import RunbookForm, RunForm
 from ..runbooks import keeping, reading, running
 from ..services import Refused, require_on
 from ..tables import RunbookTable
-from .answers import form_page, go, page
+from .answers import form_page, page
 
 WRITES = ("GET", "HEAD", "POST")
 TEMPLATE = """name: my-runbook

@@ -13,7 +13,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
-from apps.core.slots import Notice
+from apps.core.slots import Link, Notice
 from apps.operations import kinds
 from apps.operations.choices import OPEN, State
 from apps.operations.kinds import Kind
@@ -101,6 +101,7 @@ class InstanceHead:
     open: list[OperationLine] = field(default_factory=list)
     last: list[OperationLine] = field(default_factory=list)
     notices: Sequence[Notice] = ()
+    links: Sequence[Link] = ()
 
     @property
     def locked(self) -> str:
@@ -155,7 +156,7 @@ ASKED = (Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permissi
 
 
 def instance_head(user: Any, pk: int) -> InstanceHead:
-    """The instance and what is going on with it: three queries, and those of `notices`. Http404 for one that `user` cannot see."""
+    """The instance and what is going on with it: three queries, and those of `notices` and `links`. Http404 for one that `user` cannot see."""
     view = scopes_of(user, Permission.VIEW)
     granted = {p.value for p in ASKED if scopes_of(user, p).covers(view)}
     one = Instance.objects.filter(pk=OuterRef("pk"))
@@ -169,13 +170,15 @@ def instance_head(user: Any, pk: int) -> InstanceHead:
     found = visible(user, Instance.objects.select_related("cell__region__account", "certificate"))
     instance = get_object_or_404(found.annotate(**asked), pk=pk)
     rows = operations_on(user, instance)
+    may = frozenset(granted | {p.value for p in ASKED if getattr(instance, f"may_{p.value}", False)})
     return InstanceHead(
         instance,
-        frozenset(granted | {p.value for p in ASKED if getattr(instance, f"may_{p.value}", False)}),
+        may,
         bool(getattr(instance, "sees_cell", True)),
         [line_of(o) for o in rows.filter(state__in=OPEN).order_by("id")[:LAST_OPERATIONS]],
         [line_of(o) for o in rows[:LAST_OPERATIONS]],
         notices.of_instances(user, [pk]).get(pk, ()),
+        notices.links(user, instance, may),
     )
 
 

@@ -1,20 +1,19 @@
-"""An instance's measurements as rates, for its charts."""
+"""An instance's measurements as rates, for its charts: the portal's own coarse history."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from statistics import quantiles
 from typing import Any
 
-from django.db.models import Q
-from django.urls import reverse
-from django.utils import timezone
+from django.core.cache import cache
+from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, Func, OuterRef, QuerySet, Value
 
 from apps.access.scoping import visible
-from apps.operations import kinds
-from apps.operations.models import Operation
 
-from .. import notices
+from ..charting import FIGURES, Point, Span, Spread
 from ..choices import ProviderName
 from ..models import Instance, Measurement
 
@@ -22,10 +21,16 @@ from ..models import Instance, Measurement
 RANGES = {"15m": 15, "1h": 60, "6h": 360, "24h": 1440}
 #: Points that a chart gets at most; neighbours are merged past it.
 MAX_POINTS = 240
+#: How often something is measured (see probing.MEASURE_EVERY).
+EVERY = timedelta(seconds=15)
 #: Without a measurement for so long there is a gap in the line.
 GAP = timedelta(seconds=50)
+#: What is older than two days is kept so far apart (see probing.forget_old_measurements).
+COARSE = timedelta(minutes=5)
+#: Seconds for which the others' spread is kept: the charts of one page ask for it together.
+FRESH = 14
 
-Point = tuple[datetime, float | None]
+COLUMNS = ("at", "requests", "errors", "seconds", "cpu", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +45,6 @@ class Row:
     memory: float
 
 
-CHARTS: tuple[tuple[str, str, str], ...] = (
-    ("requests", "Requests", "/s"),
-    ("errors", "Errors", "%"),
-    ("latency", "Mean latency", "ms"),
-    ("cpu", "CPU", "%"),
-    ("memory", "Memory", "MiB"),
-)
-
-
-def measurements(user: Any, instance: Instance, minutes: int) -> list[Row]:
-    """The measurements of the last so many minutes, oldest first, thinned to what a chart can show."""
-    since = timezone.now() - timedelta(minutes=minutes)
-    rows = visible(user, Measurement).filter(instance=instance, at__gte=since).order_by("at")
-    columns = ("at", "requests", "errors", "seconds", "cpu", "memory")
-    return thinned([Row(*row) for row in rows.values_list(*columns)])
-
-
 def thinned(rows: Sequence[Row], limit: int = MAX_POINTS) -> list[Row]:
     """Every n-th row and the last. Counters lose nothing by it: a rate is over the whole way between two rows."""
     step = -(-len(rows) // limit) if rows else 1
@@ -66,12 +54,12 @@ def thinned(rows: Sequence[Row], limit: int = MAX_POINTS) -> list[Row]:
     return kept
 
 
-def series(rows: Sequence[Row], step: timedelta = timedelta(seconds=15)) -> dict[str, list[Point]]:
+def series(rows: Sequence[Row], step: timedelta = EVERY) -> dict[str, list[Point]]:
     """Points of each chart. A counter that fell back (the instance was started again) counts from 0.
 
     Between two rows further apart than three steps and `GAP` the line is broken by a point without a value.
     """
-    found: dict[str, list[Point]] = {name: [] for name, _, _ in CHARTS}
+    found: dict[str, list[Point]] = {name: [] for name in FIGURES}
     gap = max(GAP, 3 * step)
     for before, now in pairwise(rows):
         if now.at - before.at > gap:
@@ -99,17 +87,86 @@ def _rates(before: Row, now: Row) -> dict[str, float | None]:
     }
 
 
-def marks(user: Any, instance: Instance, minutes: int) -> list[tuple[datetime, str, int]]:
-    """When operations on the instance began within the range: time, what, operation id."""
-    since = timezone.now() - timedelta(minutes=minutes)
-    rows = (
-        visible(user, Operation)
-        .filter(Q(target_type="instance", target_id=instance.pk, is_changing=True), started_at__gte=since)
-        .order_by("-id")
-        .values_list("started_at", "kind", "pk")[:30]
+class Kept:
+    """The coarse history as a source of charts. One query a call, however many instances."""
+
+    words = "the portal's own coarse history"
+
+    def lines(
+        self, instances: Sequence[Instance], figure: str, span: Span, tenant: str = ""
+    ) -> dict[int, list[Point]]:
+        """A figure of each instance; of no tenant alone, which the history does not tell apart."""
+        is_old = span.since < datetime.now(UTC) - timedelta(days=2)
+        step = max(span.step, COARSE) if is_old else span.step
+        rows = self._rows([i.pk for i in instances], span)
+        return {pk: series(thinned(mine), step)[figure] for pk, mine in rows.items()}
+
+    def spread(self, instances: Sequence[Instance], figure: str, span: Span) -> list[Spread]:
+        """Quartiles over instances, of the last measurement of each in each step."""
+        ids = sorted(i.pk for i in instances)
+        step = max(span.step, 2 * EVERY)
+        key = f"fleet.spread.{hash((tuple(ids), step, span.until.timestamp() // FRESH))}"
+        known: dict[str, list[Spread]] | None = cache.get(key)
+        if known is None:
+            known = spreads(self._rows(ids, span, every=step), step)
+            cache.set(key, known, FRESH)
+        return known[figure]
+
+    @staticmethod
+    def _rows(ids: Sequence[int], span: Span, every: timedelta | None = None) -> dict[int, list[Row]]:
+        """By instance, oldest first; with `every`, only the last of each such stretch, its time that of the stretch."""
+        rows = Measurement.objects.filter(instance_id__in=ids, at__gte=span.since, at__lte=span.until)
+        columns: tuple[str, ...] = COLUMNS
+        if every is not None:
+            rows = stretches(rows, every)
+            columns = ("stretch", *COLUMNS[1:])
+        else:
+            rows = rows.order_by("instance_id", "at")
+        found: dict[int, list[Row]] = defaultdict(list)
+        for pk, *row in rows.values_list("instance_id", *columns):
+            found[pk].append(Row(*row))
+        return found
+
+
+def begins(every: timedelta) -> Func:
+    """When the stretch of time of a measurement begins."""
+    return Func(
+        Value(every), F("at"), Value(datetime(2000, 1, 1, tzinfo=UTC)), function="date_bin", output_field=DateTimeField()
+    )  # fmt: skip
+
+
+def stretches(rows: QuerySet[Measurement], every: timedelta) -> QuerySet[Measurement]:
+    """The last measurement of each instance in each stretch of time; `stretch` is when it begins."""
+    found = rows.annotate(stretch=begins(every)).order_by("instance_id", "stretch", "-at")
+    return found.distinct("instance_id", "stretch")
+
+
+def thinner(rows: QuerySet[Measurement], every: timedelta) -> QuerySet[Measurement]:
+    """All but the last measurement of each instance in each stretch of time."""
+    ends = ExpressionWrapper(begins(every) + Value(every), output_field=DateTimeField())
+    later = Measurement.objects.filter(
+        instance_id=OuterRef("instance_id"), at__gt=OuterRef("at"), at__lt=OuterRef("ends")
     )
-    labels = {kind.name: kind.label for kind in kinds.kinds("instance")}
-    return [(at, labels.get(kind, kind), pk) for at, kind, pk in rows if at is not None]
+    return rows.annotate(ends=ends).filter(Exists(later))
+
+
+def spreads(rows: Mapping[int, Sequence[Row]], step: timedelta) -> dict[str, list[Spread]]:
+    """Of each figure, its quartiles over the instances in each step."""
+    values: dict[str, dict[datetime, list[float]]] = {name: defaultdict(list) for name in FIGURES}
+    for mine in rows.values():
+        for name, points in series(mine, step).items():
+            for at, value in points:
+                if value is not None:
+                    values[name][at].append(value)
+    return {name: [quartiles(at, found) for at, found in sorted(by.items())] for name, by in values.items()}
+
+
+def quartiles(at: datetime, values: Sequence[float]) -> Spread:
+    """Quartiles of what was measured at a moment; of one value, that value."""
+    if len(values) == 1:
+        return at, values[0], values[0], values[0]
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return at, low, middle, high
 
 
 def keeps_metrics(instance: Instance) -> bool:
@@ -117,33 +174,6 @@ def keeps_metrics(instance: Instance) -> bool:
     return instance.cell.provider != ProviderName.SIMULATED
 
 
-def has_any(user: Any, instance: Instance) -> bool:
-    """Whether there is any measurement of it at all."""
-    return visible(user, Measurement).filter(instance=instance).exists()
-
-
-def chart_data(user: Any, instance: Instance, span: str, only: str = "") -> dict[str, Any]:
-    """One chart of a range (or all) as the page's script takes it; times are UNIX seconds."""
-    minutes = RANGES[span]
-    found = series(measurements(user, instance, minutes), timedelta(minutes=minutes) / MAX_POINTS)
-    return {
-        "series": [
-            {"label": label, "unit": unit, "points": [_point(*point) for point in found[name]]}
-            for name, label, unit in CHARTS
-            if only in ("", name)
-        ],
-        "marks": [
-            {"t": at.timestamp(), "label": label, "url": url}
-            for at, label, url in (
-                *(
-                    (at, label, reverse("operations:operation", args=[pk]))
-                    for at, label, pk in marks(user, instance, minutes)
-                ),
-                *notices.marks(user, instance.pk, timezone.now() - timedelta(minutes=minutes)),
-            )
-        ],
-    }
-
-
-def _point(at: datetime, value: float | None) -> list[float | None]:
-    return [round(at.timestamp(), 1), None if value is None else round(value, 3)]
+def has_any(user: Any, instances: Iterable[Instance]) -> bool:
+    """Whether there is any measurement of one of them at all."""
+    return visible(user, Measurement).filter(instance__in=list(instances)).exists()

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils.text import get_valid_filename
 
 from apps.access.choices import Permission
@@ -13,12 +14,20 @@ from apps.access.scoping import require, visible
 from apps.access.views_base import needs
 from apps.operations.kinds import kinds
 
+from .. import charting
 from ..bundles import as_text, as_zip
 from ..filters import InstanceFilter
-from ..forms import LogForm, RangeForm
+from ..forms import LogForm, MomentForm, RangeForm
 from ..models import Diagnostics, Instance
-from ..panels import charts_of, instance_panels, instance_tabs, instance_trail
-from ..queries import logs, metrics
+from ..panels import (
+    charts_of,
+    compare_links,
+    instance_panels,
+    instance_tabs,
+    instance_trail,
+    range_links,
+)
+from ..queries import changes, charts, logs, metrics
 from ..queries.instances import (
     InstanceHead,
     bundles,
@@ -95,16 +104,20 @@ def instance_live(request: HttpRequest, pk: int) -> HttpResponse:
 def instance_charts(request: HttpRequest, pk: int) -> HttpResponse:
     """Its figures as charts."""
     head = instance_head(request.user, pk)
-    span = RangeForm(request.GET).span()
+    form = RangeForm(request.GET)
+    span, compared = form.span(), form.compared()
+    source = charting.elsewhere(head.instance)
     return _page(
         request,
         head,
         "metrics",
-        span=span,
-        spans=metrics.RANGES,
-        charts=charts_of(pk, span),
+        ranges=range_links(span, compared),
+        compares=compare_links(span, compared),
+        charts=charts_of(reverse("fleet:instance_metrics", args=[pk]), span, compared),
+        source=source,
+        every=15 if metrics.RANGES[span] <= 60 else 60,
         keeps_metrics=metrics.keeps_metrics(head.instance),
-        has_metrics=metrics.has_any(request.user, head.instance),
+        has_metrics=source is not None or metrics.has_any(request.user, [head.instance]),
         neighbours=neighbours(request.user, head.instance),
     )
 
@@ -113,9 +126,18 @@ def instance_charts(request: HttpRequest, pk: int) -> HttpResponse:
 def instance_metrics(request: HttpRequest, pk: int) -> HttpResponse:
     """The series behind the charts, as JSON; `only` names one of them."""
     found = _visible_instance(request, pk)
-    return JsonResponse(
-        metrics.chart_data(request.user, found, RangeForm(request.GET).span(), request.GET.get("only", ""))
-    )
+    form = RangeForm(request.GET)
+    only = request.GET.get("only", "")
+    return JsonResponse(charts.chart_data(request.user, found, form.span(), only, compared=form.compared()))
+
+
+@needs("view")
+def instance_changes(request: HttpRequest, pk: int) -> HttpResponse:
+    """What was changed on it and around it in the hour before a moment, now unless `at` names one."""
+    head = instance_head(request.user, pk)
+    moment = MomentForm(request.GET).moment()
+    found = changes.before(request.user, changes.around([head.instance]), moment)
+    return _page(request, head, "changes", moment=moment, is_now="at" not in request.GET, changes=found)
 
 
 @needs("read_logs")
@@ -125,16 +147,30 @@ def instance_log_page(request: HttpRequest, pk: int) -> HttpResponse:
     require(request.user, Permission.READ_LOGS, head.instance)
     record_reading(head.instance, actor=request.user, what=f"reads the logs of {head.instance}")
     form = LogForm(request.GET)
-    wanted = form.wanted()
+    store = logs.store_of(head.instance)
+    query = form.query()
+    kept = store is not None and "kept" in query
     return _page(
         request,
         head,
         "logs",
-        tail=logs.tail(head.instance, tenant=wanted.get("tenant", ""), request=wanted.get("request", "")),
+        tail=_tail(head.instance, form),
         log_form=form,
-        log_query=urlencode({name: value for name, value in wanted.items() if value}),
+        log_query=urlencode(query),
+        is_narrowed=bool(set(query) - {"kept"}),
+        store=store,
+        kept=kept,
+        other_url=f"?{urlencode({k: v for k, v in query.items() if k != 'kept'} | ({} if kept else {'kept': '1'}))}",
         tenants=served_by(request.user, head.instance).placements,
     )
+
+
+def _tail(found: Instance, form: LogForm, after: str = "") -> logs.Tail:
+    """Lines from where the form says."""
+    store = logs.store_of(found) if "kept" in form.query() else None
+    if store is None:
+        return logs.tail(found, after=after, wanted=form.wanted())
+    return logs.stored(store, found, after=after, wanted=form.wanted())
 
 
 @needs("read_logs")
@@ -142,14 +178,7 @@ def instance_logs(request: HttpRequest, pk: int) -> HttpResponse:
     """Lines since the cursor `after`, as JSON: the poll of a page that is open."""
     found = _visible_instance(request, pk)
     require(request.user, Permission.READ_LOGS, found)
-    wanted = LogForm(request.GET).wanted()
-    tail = logs.tail(
-        found,
-        after=request.GET.get("after", "")[:500],
-        tenant=wanted.get("tenant", ""),
-        request=wanted.get("request", ""),
-    )
-    return JsonResponse(logs.as_json(tail))
+    return JsonResponse(logs.as_json(_tail(found, LogForm(request.GET), request.GET.get("after", "")[:500])))
 
 
 @needs("view")
@@ -193,4 +222,4 @@ def diagnostics(request: HttpRequest, pk: int, kind: str) -> HttpResponse:
 
 
 def _visible_instance(request: HttpRequest, pk: int) -> Instance:
-    return get_object_or_404(visible(request.user, Instance.objects.select_related("cell")), pk=pk)
+    return get_object_or_404(visible(request.user, Instance.objects.select_related("cell__region")), pk=pk)
