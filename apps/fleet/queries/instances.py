@@ -59,6 +59,10 @@ def add_tenants(user: Any, rows: Sequence[Any]) -> None:
 # --- One instance --------------------------------------------------------------------------------
 
 
+#: Kinds that an instance's page offers at once; the others stand in a menu.
+USUAL = frozenset({"start", "stop", "restart", "deploy", "diagnose"})
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """Something that can be done to the instance; `why_not` says what stands against it now."""
@@ -127,6 +131,16 @@ class InstanceHead:
             for kind in kinds.kinds("instance")
             if kind.permission in self.may and kind.name not in left_out
         ]
+
+    @property
+    def usual_actions(self) -> list[Action]:
+        """Those that stand beside each other."""
+        return [action for action in self.actions if action.kind.name in USUAL]
+
+    @property
+    def further_actions(self) -> list[Action]:
+        """Those in the menu beside them."""
+        return [action for action in self.actions if action.kind.name not in USUAL]
 
     @property
     def token(self) -> str:
