@@ -7,6 +7,16 @@ import secrets
 
 from apps.core.seals import Sealer, Unreadable
 
+__all__ = [
+    "Unreadable",
+    "from_environment",
+    "new_token",
+    "seal",
+    "signature",
+    "token_hash",
+    "unseal",
+]
+
 _sealer = Sealer(b"daytwo.alerts.seal", "ALERTS_SEAL_KEY")
 seal, unseal = _sealer.seal, _sealer.unseal
 

@@ -75,8 +75,9 @@ def save_issuer(issuer: CertificateIssuer, *, eab_key: str = "", actor: Any) -> 
     issuer.full_clean()
     with transaction.atomic(durable=True), acting(actor, reason=f"keeps the issuer {issuer.name}"):
         issuer.save()
-        record([event("issuer.kept", f"Certificates in {issuer.place or 'every account'} come from {issuer}",
-                      **issuer.event_context())])  # fmt: skip
+        title = f"Certificates in {issuer.place or 'every account'} come from {issuer}"
+        where: dict[str, Any] = issuer.event_context()
+        record([event("issuer.kept", title, actor=actor, **where)])
     return issuer
 
 
@@ -86,7 +87,7 @@ def try_issuer(issuer: CertificateIssuer, *, actor: Any) -> str:
     if issuer.kind != IssuerKind.ACME:
         return "The internal authority is always there."
     with acting(actor, reason=f"tries the issuer {issuer.name}"), network.session(issuer) as at:
-        at.acme.query_registration(at.acme.net.account)
+        at.acme.query_registration(at.account)
     return f"{issuer} answers; the account is {issuer.account_url}."
 
 

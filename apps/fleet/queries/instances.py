@@ -173,7 +173,7 @@ def instance_head(user: Any, pk: int) -> InstanceHead:
     one = Instance.objects.filter(pk=OuterRef("pk"))
     asked = {f"may_{p.value}": Exists(visible(user, one, p)) for p in ASKED}
     sees_cell = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
-    found = visible(user, Instance.objects.select_related("cell__region__account", "certificate"))
+    found = visible(user, Instance.objects.select_related("cell__region__account", "certificate__issued_by"))
     instance = get_object_or_404(found.annotate(**asked, sees_cell=sees_cell), pk=pk)
     rows = operations_on(user, instance)
     return InstanceHead(

@@ -42,5 +42,5 @@ def _answer(token: str) -> HttpResponse:
         return database_away(error)
     plain = {"content_type": "text/plain; charset=utf-8", "headers": {"X-Content-Type-Options": "nosniff"}}
     if found is None:
-        return HttpResponse("There is no such challenge.\n", status=404, **plain)  # type: ignore[arg-type]
-    return HttpResponse(found, **plain)  # type: ignore[arg-type]
+        return HttpResponse("There is no such challenge.\n", status=404, **plain)
+    return HttpResponse(found, **plain)

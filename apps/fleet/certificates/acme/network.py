@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import josepy
 import requests
 from acme import client, errors, messages
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from josepy.jwa import ES256
+from josepy.jwk import JWK, JWKEC
 
 from ...models import CertificateIssuer
 from .doing import doing
@@ -53,8 +54,10 @@ class Network(client.ClientNetwork):
 class Session:
     """An account at a directory, ready to sign."""
 
-    def __init__(self, issuer: CertificateIssuer, acme: client.ClientV2, key: josepy.JWK) -> None:
+    def __init__(self, issuer: CertificateIssuer, acme: client.ClientV2, key: JWK) -> None:
         self.issuer, self.acme, self.key = issuer, acme, key
+        self.account = messages.RegistrationResource(uri=issuer.account_url, body=messages.Registration())
+        acme.net.account = self.account
 
     def post(self, url: str, body: Any = None) -> requests.Response:
         """A signed POST; without a body it reads (RFC 8555, 6.3)."""
@@ -69,9 +72,9 @@ def session(issuer: CertificateIssuer) -> Iterator[Session]:
         roots.flush()
         private = load_pem_private_key(unseal(issuer.key_sealed).encode(), password=None)
         assert isinstance(private, ec.EllipticCurvePrivateKey)  # noqa: S101 - secrets.new_key makes no other
-        key = josepy.JWKEC(key=private)
+        key = JWKEC(key=private)
         net = Network(
-            key, alg=josepy.ES256, user_agent=AGENT, timeout=TIMEOUT, came=came,
+            key, alg=ES256, user_agent=AGENT, timeout=TIMEOUT, came=came,
             verify_ssl=roots.name if issuer.directory_roots else True,
         )  # fmt: skip
         net.session.trust_env = False
@@ -80,7 +83,7 @@ def session(issuer: CertificateIssuer) -> Iterator[Session]:
         yield Session(issuer, acme, key)
 
 
-def _sign_in(issuer: CertificateIssuer, acme: client.ClientV2, key: josepy.JWK) -> None:
+def _sign_in(issuer: CertificateIssuer, acme: client.ClientV2, key: JWK) -> None:
     """Use the account there is, or register: the same key again gives the same account (RFC 8555, 7.3.1)."""
     if not issuer.account_url:
         try:
@@ -90,12 +93,9 @@ def _sign_in(issuer: CertificateIssuer, acme: client.ClientV2, key: josepy.JWK) 
         with doing(f"registers an account with {issuer}"):
             issuer.account_url = url
             issuer.save(update_fields=["account_url", "updated_at"])
-    acme.net.account = messages.RegistrationResource(uri=issuer.account_url, body=messages.Registration())
 
 
-def _registration(
-    issuer: CertificateIssuer, acme: client.ClientV2, key: josepy.JWK
-) -> messages.NewRegistration:
+def _registration(issuer: CertificateIssuer, acme: client.ClientV2, key: JWK) -> messages.NewRegistration:
     binding = None
     if issuer.eab_kid:
         binding = messages.ExternalAccountBinding.from_data(

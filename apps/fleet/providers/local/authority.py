@@ -94,6 +94,10 @@ class Authority:
         except FileNotFoundError:
             return 0
 
+    def trusts_as_of(self, since: int) -> bool:
+        """Whether no further root was trusted since `trusted_since` told this number."""
+        return self.trusted_since() == since
+
     def client_context(self) -> ssl.SSLContext:
         """For a client that trusts this authority and what `trust` was told. Lean: the system's 140 roots are not loaded."""
         self.prepare()

@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 COMMANDS = [
     {"name": "status", "about": "what it is and holds: tenants, boot, files and their sizes"},
@@ -34,7 +36,7 @@ COMMANDS = [
 ]
 
 
-def lines(directory):
+def lines(directory: str) -> Iterator[dict[str, Any]]:
     """What the log's files hold, the oldest first."""
     names = [name for name in os.listdir(directory) if name.startswith("log.") and name.endswith(".jsonl")]
     order = sorted(names, key=lambda name: int(name.split(".")[1]) if name != "log.jsonl" else 1 << 60)
@@ -49,7 +51,7 @@ def lines(directory):
                     yield line
 
 
-def status(directory):
+def status(directory: str) -> None:
     """Sizes and facts."""
     with open(os.path.join(directory, "instance.json")) as file:
         instance = json.load(file)
@@ -61,14 +63,14 @@ def status(directory):
             print(f"{os.path.getsize(path):>10}  {name}")
 
 
-def errors(directory, last):
+def errors(directory: str, last: str) -> None:
     """The last lines that are not fine."""
     bad = (line for line in lines(directory) if line.get("level") in ("warning", "error", "critical"))
     for line in collections.deque(bad, maxlen=int(last)):
         print(line["at"], line["level"], line["message"])
 
 
-def requests(directory, tenant):
+def requests(directory: str, tenant: str) -> None:
     """Counts by code."""
     counts = collections.Counter(
         line.get("code") for line in lines(directory) if line.get("tenant") == tenant
@@ -78,7 +80,7 @@ def requests(directory, tenant):
     print(f"{sum(counts.values())} requests of {tenant}")
 
 
-def mark(directory, text):
+def mark(directory: str, text: str) -> None:
     """One line, appended whole."""
     at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + ".000Z"
     line = json.dumps({"at": at, "level": "info", "message": f"mark: {text}"}) + "\n"
@@ -88,5 +90,10 @@ def mark(directory, text):
 
 
 if __name__ == "__main__":
-    known = {"status": status, "errors": errors, "requests": requests, "mark": mark}
+    known: dict[str, Callable[..., None]] = {
+        "status": status,
+        "errors": errors,
+        "requests": requests,
+        "mark": mark,
+    }
     known[sys.argv[2]](sys.argv[1], **dict(part.split("=", 1) for part in sys.argv[3:]))

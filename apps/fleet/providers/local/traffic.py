@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -47,9 +48,7 @@ def run(root: Path, rps: float, stop: threading.Event) -> tuple[int, int]:
     while not stop.is_set() and root.exists():
         trusted = authority.trusted_since()
         with _client(authority) as client:
-            served, failed = _visit(
-                root, rps, stop, client, lambda now=trusted: authority.trusted_since() == now
-            )
+            served, failed = _visit(root, rps, stop, client, partial(authority.trusts_as_of, trusted))
         good, bad = good + served, bad + failed
     return good, bad
 
