@@ -79,6 +79,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First: a directory asks over plain http, under the name that is to be proved.
+    "apps.fleet.certificates.acme.answering.ChallengeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -152,6 +154,8 @@ OPERATIONS_LEASE_SECONDS = env.float("OPERATIONS_LEASE_SECONDS", default=10.0)
 OPERATIONS_BATCH = env.int("OPERATIONS_BATCH", default=100)
 OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
 CERTIFICATES_LOOK_SECONDS = env.float("CERTIFICATES_LOOK_SECONDS", default=300.0)
+# Seals the keys of ACME accounts and of orders under way; empty: SECRET_KEY does.
+CERTIFICATES_SEAL_KEY = env.str("CERTIFICATES_SEAL_KEY", default="")
 
 # --- Releases ---------------------------------------------------------------------------------
 # Public Ed25519 keys in base64. With one set, a release whose artifacts lack a good signature is not deployed.

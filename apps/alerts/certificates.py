@@ -27,12 +27,15 @@ def look(now: datetime | None = None) -> int:
     )
     columns = (
         "instance_id",
+        "not_before",
         "not_after",
         "instance__name",
         "instance__cell_id",
         "instance__cell__region__account_id",
     )
-    ending = {row[0]: row for row in soon.order_by("not_after").values_list(*columns)[:AT_ONCE]}
+    rows = list(soon.order_by("not_after").values_list(*columns)[:AT_ONCE])
+    stages = {pk: stage(not_after, now, not_before) for pk, not_before, not_after, *_ in rows}
+    ending = {row[0]: row for row in rows if stages[row[0]] is not None}
     told = {
         a.instance_id: a
         for a in Alert.objects.filter(
@@ -45,8 +48,8 @@ def look(now: datetime | None = None) -> int:
         )
     )
     said = []
-    for pk, not_after, name, cell, account in ending.values():
-        reached = stage(not_after, now)
+    for pk, _, not_after, name, cell, account in ending.values():
+        reached = stages[pk]
         if reached is None or pk in waiting:
             continue
         summary = f"The certificate of {name} {_words(reached)}: {not_after:%Y-%m-%d %H:%M} UTC"
@@ -54,7 +57,7 @@ def look(now: datetime | None = None) -> int:
         if before is None or before.summary != summary:
             said.append(_said(pk, name, cell, account, SignalState.FIRING, SEVERITY[reached], summary, now))
     for pk, alert in told.items():
-        if pk not in ending and pk not in waiting and len(ending) < AT_ONCE:
+        if pk not in ending and pk not in waiting and len(rows) < AT_ONCE:
             name = alert.labels.get("daytwo_instance", "")
             summary = f"The certificate of {name} no longer ends soon"
             where = (alert.cell_id, alert.account_id)

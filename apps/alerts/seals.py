@@ -1,38 +1,24 @@
 """Secrets that must be known again are kept sealed; those that are only compared, as their hash."""
 
-import base64
 import hashlib
 import hmac
 import os
 import secrets
 
-from cryptography.fernet import Fernet, InvalidToken
-from django.conf import settings
+from apps.core.seals import Sealer, Unreadable
 
+__all__ = [
+    "Unreadable",
+    "from_environment",
+    "new_token",
+    "seal",
+    "signature",
+    "token_hash",
+    "unseal",
+]
 
-class Unreadable(Exception):
-    """A sealed value cannot be opened: the key changed, or the environment variable is not set."""
-
-
-def _fernet() -> Fernet:
-    key = settings.ALERTS_SEAL_KEY or settings.SECRET_KEY
-    digest = hashlib.scrypt(key.encode(), salt=b"daytwo.alerts.seal", n=2**10, r=8, p=1, dklen=32)
-    return Fernet(base64.urlsafe_b64encode(digest))
-
-
-def seal(text: str) -> str:
-    """The text, encrypted and authenticated (Fernet)."""
-    return _fernet().encrypt(text.encode()).decode()
-
-
-def unseal(sealed: str) -> str:
-    """The text again. Raises Unreadable when the key is another one."""
-    try:
-        return _fernet().decrypt(sealed.encode()).decode()
-    except InvalidToken as error:
-        raise Unreadable(
-            "It was sealed with another key: set ALERTS_SEAL_KEY back, or enter it again."
-        ) from error
+_sealer = Sealer(b"daytwo.alerts.seal", "ALERTS_SEAL_KEY")
+seal, unseal = _sealer.seal, _sealer.unseal
 
 
 def from_environment(name: str) -> str:

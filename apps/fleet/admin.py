@@ -28,7 +28,18 @@ from apps.operations.models import Operation
 
 from .choices import Health, Wanted
 from .kinds import ALL
-from .models import Cell, Certificate, Diagnostics, Instance, Placement, RenewalPolicy, SimulatedInstance
+from .models import (
+    AcmeChallenge,
+    AcmeOrder,
+    Cell,
+    Certificate,
+    CertificateIssuer,
+    Diagnostics,
+    Instance,
+    Placement,
+    RenewalPolicy,
+    SimulatedInstance,
+)
 
 Action = Callable[[Any, HttpRequest, QuerySet[Instance]], HttpResponse | None]
 #: How many lines of a preview the page shows.
@@ -223,6 +234,37 @@ class RenewalPolicyAdmin(ReadOnlyAdmin):
     list_display = ("account", "share", "at_once", "is_enabled")
     list_select_related = ("account",)
     search_fields = ("account__name",)
+
+
+@admin.register(CertificateIssuer)
+class CertificateIssuerAdmin(ReadOnlyAdmin):
+    """Changed on its own page, which makes its keys; they are shown nowhere."""
+
+    list_display = ("name", "kind", "account", "cell", "directory_url", "held_until", "is_enabled")
+    list_filter = ("kind",)
+    list_select_related = ("account", "cell")
+    search_fields = ("name",)
+    exclude = ("key_sealed", "eab_key_sealed")
+
+
+@admin.register(AcmeOrder)
+class AcmeOrderAdmin(ReadOnlyAdmin):
+    """What was ordered, and what came of it; moved by its operation alone."""
+
+    list_display = ("id", "issuer", "instance", "state", "error", "created_at")
+    list_filter = ("state",)
+    list_select_related = ("issuer", "instance")
+    search_fields = ("=operation_id", "instance__name")
+    exclude = ("key_sealed",)
+
+
+@admin.register(AcmeChallenge)
+class AcmeChallengeAdmin(ReadOnlyAdmin):
+    """What the portal answers to directories now."""
+
+    list_display = ("name", "order", "made_at")
+    list_select_related = ("order",)
+    search_fields = ("name",)
 
 
 @admin.register(SimulatedInstance)

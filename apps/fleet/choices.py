@@ -41,3 +41,30 @@ class Fault(models.TextChoices):
     FLAKY = "flaky", "Flaky calls"
     HANG = "hang", "Never becomes ready"
     UNHEALTHY = "unhealthy", "Unhealthy"
+
+
+class IssuerKind(models.TextChoices):
+    """Who issues certificates."""
+
+    INTERNAL = "internal", "Internal authority"
+    ACME = "acme", "ACME directory"
+
+
+class OrderState(models.TextChoices):
+    """How far an order at an ACME directory is."""
+
+    NEW = "new", "Not sent yet"
+    PENDING = "pending", "Names are being proved"
+    PROCESSING = "processing", "Being issued"
+    ISSUED = "issued", "Issued"
+    FAILED = "failed", "Failed"
+
+
+#: The only ways from state to state.
+ORDER_TRANSITIONS: dict[str, frozenset[str]] = {
+    OrderState.NEW: frozenset({OrderState.PENDING, OrderState.FAILED}),
+    OrderState.PENDING: frozenset({OrderState.PROCESSING, OrderState.FAILED}),
+    OrderState.PROCESSING: frozenset({OrderState.ISSUED, OrderState.FAILED}),
+    OrderState.ISSUED: frozenset(),
+    OrderState.FAILED: frozenset(),
+}

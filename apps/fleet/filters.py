@@ -13,7 +13,7 @@ from apps.tenants.models import Tenant
 
 from .choices import WRONG, Health, InstanceKind, ProviderName
 from .models import Cell, Certificate, Instance, Placement
-from .queries.certificates import PROBLEMS, with_problem
+from .queries.certificates import ISSUERS, PROBLEMS, with_issuer, with_problem
 from .queries.instances import listed
 
 
@@ -157,9 +157,8 @@ class CertificateFilter(filters.FilterSet):
 
     q = filters.CharFilter(
         label="Find",
-        field_name="instance__name",
-        lookup_expr="icontains",
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Instance"}),
+        method="by_text",
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Instance, or a name it is for"}),
     )
     problem = filters.ChoiceFilter(
         label="Problem", method="by_problem", choices=list(PROBLEMS.items()), empty_label="any"
@@ -167,19 +166,19 @@ class CertificateFilter(filters.FilterSet):
     cell = filters.ModelChoiceFilter(
         label="Cell", queryset=_cells, to_field_name="name", field_name="instance__cell", empty_label="any"
     )
-    ours = filters.ChoiceFilter(
-        label="Issuer",
-        method="by_issuer",
-        choices=[("yes", "internal authority"), ("no", "another")],
-        empty_label="any",
+    issuer = filters.ChoiceFilter(
+        label="Issuer", method="by_issuer", choices=list(ISSUERS.items()), empty_label="any"
     )
 
     class Meta:
         model = Certificate
         fields: list[str] = []
 
+    def by_text(self, rows: QuerySet[Certificate], name: str, value: str) -> QuerySet[Certificate]:
+        return rows.filter(Q(instance__name__icontains=value) | Q(names__icontains=value))
+
     def by_problem(self, rows: QuerySet[Certificate], name: str, value: str) -> QuerySet[Certificate]:
         return rows.filter(with_problem(value))
 
     def by_issuer(self, rows: QuerySet[Certificate], name: str, value: str) -> QuerySet[Certificate]:
-        return rows.filter(is_ours=value == "yes")
+        return rows.filter(with_issuer(value))

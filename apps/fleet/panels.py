@@ -15,7 +15,7 @@ from apps.core.templatetags.ui import ago, at
 from .charting import CHARTS
 from .choices import Health, Wanted
 from .models import Certificate, Instance
-from .queries.certificates import problems_of
+from .queries.certificates import issued_by, problems_of
 from .queries.charts import COMPARED
 from .queries.instances import InstanceHead
 from .queries.metrics import RANGES
@@ -98,7 +98,7 @@ def certificate_panel(instance: Instance) -> list[Panel]:
             (
                 Attribute("Ends", at(row.not_after, "date") if row.not_after else None, note=said),
                 Attribute("For", ", ".join(row.names[:6])),
-                Attribute("Issuer", "internal authority" if row.is_ours else row.issuer),
+                Attribute("Issuer", issued_by(row)),
                 Attribute("Key", row.key),
                 Attribute("Seen", ago(row.looked_at), note=row.error),
             ),

@@ -16,6 +16,7 @@ from . import kinds as fleet_kinds
 from .certificates import rotating
 from .models import Instance
 from .queries import changes as changing
+from .remedies import clearing, commanding, moving, scaling
 from .targets import describe, facts
 
 
@@ -33,8 +34,12 @@ def register() -> None:
     for kind in fleet_kinds.ALL:
         kinds.register_kind(kind)
     kinds.register_kind(rotating.ROTATE)
+    for kind in (clearing.CLEAR, scaling.SCALE, moving.MOVE, commanding.RUN):
+        kinds.register_kind(kind)
     guard_rails.register("certificates", rotating.serves_something)
     notices.register_now(emergencies)
+    guard_rails.register("moves", moving.fits)
+    guard_rails.register("commands", commanding.is_offered)
     navigation.register(navigation.NavItem("Certificates", "fleet:certificates", order=13))
     navigation.register(navigation.NavItem("Fleet", "fleet:overview", order=10, key="f"))
     navigation.register(navigation.NavItem("Instances", "fleet:instances", order=11, key="i"))
@@ -43,6 +48,12 @@ def register() -> None:
     palette.register("cells", search.find_cells)
     selections.register("instance", _select)
     params.register_param_choices("deploy", "version", choosing.versions_for, label="Version")
+    params.register_param_choices("scale", "workers", None, label="Requests in hand at once")
+    params.register_param_choices("move", "to", None, label="To: an instance's name, or any")
+    params.register_param_choices("run_command", "command", commanding.names_for, label="Command")
+    params.register_param_choices(
+        "run_command", "arguments", None, label="Arguments, as name=value", is_optional=True
+    )
     params.register_breakdown("instance", choosing.by_cell)
     ticks.register("probe", every=2.0, send=_send("probe"))
     ticks.register("probe simulated", every=10.0, send=_send("probe_simulated"))

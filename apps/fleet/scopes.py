@@ -11,7 +11,18 @@ from apps.operations.models import Batch, Operation
 from apps.tenants.models import Contact, Domain, ExternalId, Subscription, Tenant
 
 from .choices import InstanceKind
-from .models import Cell, Certificate, Diagnostics, Instance, Measurement, Placement, RenewalPolicy
+from .models import (
+    AcmeChallenge,
+    AcmeOrder,
+    Cell,
+    Certificate,
+    CertificateIssuer,
+    Diagnostics,
+    Instance,
+    Measurement,
+    Placement,
+    RenewalPolicy,
+)
 
 #: What an account's or a cell's scope allows on the tenants that are served there, who may be served elsewhere too.
 LOOKING = frozenset({Permission.VIEW, Permission.EXPORT, Permission.READ_LOGS})
@@ -109,6 +120,9 @@ def register() -> None:
     scoping.register(Measurement, of_instances)
     scoping.register(Diagnostics, of_instances)
     scoping.register(Certificate, of_instances)
+    scoping.register(AcmeOrder, of_instances)
+    scoping.register(AcmeChallenge, lambda s: Q(order__instance_id__in=instance_ids(s)))
+    scoping.register(CertificateIssuer, lambda s: Q(account_id__in=s.accounts) | Q(cell_id__in=cell_ids(s)))
     scoping.register(RenewalPolicy, lambda scopes: Q(account_id__in=scopes.accounts))
     scoping.register(
         Account,

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from apps.core.context import acting, current
 from apps.operations.kinds import Failed, Outcome, Work, failure_of
 
 from . import providers
+from .models import Instance
 from .providers.base import ProviderError, Target
 from .targets import provider_targets
 
@@ -34,6 +36,20 @@ def each_provided(
         return outcomes
 
     return run
+
+
+def want(work: Work, **columns: Any) -> None:
+    """Write what is wanted of an instance, recorded as its operation's; it says so already: no effect."""
+    act = current()
+    with acting(act.actor if act else None, operation_id=work.id):
+        Instance.objects.filter(pk=work.target_id).exclude(**columns).update(**columns)
+
+
+def as_text(params: Mapping[str, Any], known: Sequence[str]) -> dict[str, str]:
+    """Parameters as one line of text each, without the empty ones. Raises ValueError for those that are not known."""
+    if extra := sorted(set(params) - set(known)):
+        raise ValueError(f"This takes {', '.join(known)}, not {', '.join(extra)}.")
+    return {name: text for name, value in params.items() if (text := " ".join(str(value).split()))}
 
 
 def no_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.template.loader import get_template
 
 from .choices import Health
 from .models import Cell, Certificate, Instance
-from .queries.certificates import problems_of
+from .queries.certificates import issued_by, problems_of
 
 STATE = {"td": {"class": "state"}}
 MAIN = {"td": {"class": "main"}}
@@ -148,6 +148,7 @@ class CertificateTable(tables.Table):
     problems = tables.Column(verbose_name="Status", accessor="pk", orderable=False, attrs=STATE)
     instance = tables.Column(verbose_name="Instance", orderable=False, attrs=MAIN)
     names = tables.Column(verbose_name="For", orderable=False, empty_values=())
+    tenants = tables.Column(verbose_name="Serves", accessor="pk", orderable=False)
     key = tables.Column(verbose_name="Key", orderable=False, attrs=NOWRAP)
     issuer = tables.Column(verbose_name="Issuer", orderable=False)
     not_after = tables.Column(verbose_name="Ends", attrs=RIGHT)
@@ -156,7 +157,7 @@ class CertificateTable(tables.Table):
     class Meta:
         model = Certificate
         fields: tuple[str, ...] = ()
-        sequence = ("problems", "instance", "names", "key", "issuer", "not_after", "looked_at")
+        sequence = ("problems", "instance", "names", "tenants", "key", "issuer", "not_after", "looked_at")
         order_by = "not_after"
 
     def render_problems(self, record: Certificate) -> str:
@@ -179,8 +180,14 @@ class CertificateTable(tables.Table):
     def value_names(self, record: Certificate) -> str:
         return " ".join(record.names)
 
+    def render_tenants(self, record: Any) -> str:
+        return _cell("tenants", instance=record.instance)
+
+    def value_tenants(self, record: Any) -> int:
+        return int(record.instance.tenant_count)
+
     def render_issuer(self, record: Certificate) -> str:
-        return "internal authority" if record.is_ours else record.issuer
+        return issued_by(record)
 
     def value_issuer(self, record: Certificate) -> str:
         return record.issuer

@@ -51,10 +51,12 @@ def provider_targets(ids: Sequence[int]) -> dict[str, dict[int, Target]]:
     found: dict[str, dict[int, Target]] = {}
     tenants = _tenant_keys(ids)
     rows = Instance.objects.filter(pk__in=list(ids)).values_list(
-        "pk", "name", "cell__name", "wanted_version", "cell__provider"
+        "pk", "name", "cell__name", "wanted_version", "workers", "cell__provider"
     )
-    for pk, name, cell, version, provider in rows:
-        found.setdefault(provider, {})[pk] = Target(pk, name, cell, version, tenants=tenants.get(pk, ()))
+    for pk, name, cell, version, workers, provider in rows:
+        found.setdefault(provider, {})[pk] = Target(
+            pk, name, cell, version, tenants=tenants.get(pk, ()), workers=workers
+        )
     return found
 
 

@@ -26,6 +26,9 @@ urlpatterns = [
     path("certificates/", certificates.certificate_list, name="certificates"),
     path("certificates/renewal/new/", certificates.new_renewal, name="new_renewal"),
     path("certificates/renewal/<int:pk>/", certificates.renewal, name="renewal"),
+    path("certificates/issuers/new/", certificates.new_issuer, name="new_issuer"),
+    path("certificates/issuers/<int:pk>/", certificates.issuer, name="issuer"),
+    path("certificates/issuers/<int:pk>/test/", certificates.test_issuer, name="test_issuer"),
     path("cells/", cells.cell_list, name="cells"),
     path("cells/<int:pk>/", cells.cell, name="cell"),
 ]

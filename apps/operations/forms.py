@@ -22,9 +22,13 @@ class ParamsForm(forms.Form):
         for param in params_of(kind):
             choices = param.choices(target_ids)
             field: forms.Field = (
-                forms.ChoiceField(label=param.label, choices=[("", "choose…"), *((c, c) for c in choices)])
+                forms.ChoiceField(
+                    label=param.label,
+                    choices=[("", "choose…"), *((c, c) for c in choices)],
+                    required=not param.is_optional,
+                )
                 if choices
-                else forms.CharField(label=param.label, max_length=200)
+                else forms.CharField(label=param.label, max_length=200, required=not param.is_optional)
             )
             self.fields[param.name] = field
 
@@ -63,7 +67,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         self.param_names: list[str] = []
         kind = self.data.get("kind") or self.initial.get("kind") or self.instance.kind
         for param in params_of(kind) if kind else []:
-            self.fields[param.name] = forms.CharField(label=param.label, max_length=200)
+            self.fields[param.name] = forms.CharField(
+                label=param.label, max_length=200, required=not param.is_optional
+            )
             self.param_names.append(param.name)
             self.initial.setdefault(param.name, self.instance.params.get(param.name, ""))
         if self.instance.pk and "target" not in self.initial:

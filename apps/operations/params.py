@@ -14,6 +14,7 @@ class Param:
     name: str
     label: str
     choices_of: Choices | None = None
+    is_optional: bool = False
 
     def choices(self, target_ids: Sequence[int]) -> list[str]:
         """The values to choose from, best first."""
@@ -29,17 +30,26 @@ class _Registry:
 _known = _Registry()
 
 
-def register_param_choices(kind: str, param: str, choices: Choices | None, *, label: str = "") -> None:
+def register_param_choices(
+    kind: str, param: str, choices: Choices | None, *, label: str = "", is_optional: bool = False
+) -> None:
     """Have forms of `kind` ask for `param`; `choices(target_ids)` gives the values that make sense there.
 
-    Without choices, or where they come out empty, the form has a text field.
+    Without choices, or where they come out empty, the form has a text field; an optional one may stay empty.
     """
-    _known.params.setdefault(kind, {})[param] = Param(param, label or param.capitalize(), choices)
+    _known.params.setdefault(kind, {})[param] = Param(
+        param, label or param.capitalize(), choices, is_optional
+    )
 
 
 def params_of(kind: str) -> list[Param]:
     """The parameters that a form of this kind asks for."""
     return list(_known.params.get(kind, {}).values())
+
+
+def all_given(kind: str, values: Mapping[str, str]) -> bool:
+    """Whether every parameter that has to be there is."""
+    return all(p.is_optional or p.name in values for p in params_of(kind))
 
 
 def register_breakdown(target_type: str, count: Breakdown) -> None:

@@ -15,7 +15,7 @@ from .forms import ParamsForm
 from .freezing import difference, freeze, thaw
 from .kinds import Kind, TargetInfo, find_kind, find_target
 from .models import Operation
-from .params import breakdown_of, given, params_of
+from .params import all_given, breakdown_of, given
 from .services import MAX_TARGETS, Plan, Refusal, Refused, plan
 
 #: Lines of a preview that are spelled out; the rest is counted.
@@ -76,7 +76,7 @@ def preview(kind: Kind, target_ids: Sequence[int], data: Mapping[str, str], user
         ParamsForm(initial=chosen, kind=kind.name, target_ids=target_ids[:1_000]),
         digest=urlencode(chosen),
     )
-    if len(chosen) < len(params_of(kind.name)):
+    if not all_given(kind.name, chosen):
         return made
     try:
         made.plan = plan(kind=kind.name, target_ids=target_ids, params=chosen, actor=user)
@@ -91,7 +91,7 @@ def preview(kind: Kind, target_ids: Sequence[int], data: Mapping[str, str], user
 def was_previewed(kind: Kind, data: Mapping[str, str]) -> bool:
     """Whether the form was sent with every parameter given, and with the very ones whose preview it showed."""
     chosen = given(kind.name, data)
-    return len(chosen) == len(params_of(kind.name)) and urlencode(chosen) == data.get("previewed", "")
+    return all_given(kind.name, chosen) and urlencode(chosen) == data.get("previewed", "")
 
 
 def find_action(user: Any, kind: str, target_id: int, *, permission: bool) -> tuple[Kind, TargetInfo]:

@@ -64,3 +64,14 @@ def test_who_is_stopped_on_purpose_is_not_told_of(row: Certificate) -> None:
     with as_system():
         Instance.objects.filter(pk=row.pk).update(wanted="stopped")
     assert tell(timedelta(days=39)) == 0
+
+
+def test_a_short_life_is_told_on_its_last_day_and_is_over_when_renewed(row: Certificate) -> None:
+    now = timezone.now()
+    Certificate.objects.update(not_before=now, not_after=now + timedelta(days=6))
+    assert tell() == 0, "a new one of six days is no news"
+    assert tell(timedelta(days=5.5)) == 1
+    assert Alert.objects.get().severity == "critical"
+    Certificate.objects.update(not_before=now + timedelta(days=5), not_after=now + timedelta(days=11))
+    assert tell(timedelta(days=5.5)) == 1
+    assert not Alert.objects.get().is_open

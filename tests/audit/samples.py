@@ -66,7 +66,15 @@ from apps.cost.models import (
     Statement,
     SubAccount,
 )
-from apps.fleet.models import Cell, Diagnostics, Instance, Placement, RenewalPolicy
+from apps.fleet.models import (
+    AcmeOrder,
+    Cell,
+    CertificateIssuer,
+    Diagnostics,
+    Instance,
+    Placement,
+    RenewalPolicy,
+)
 from apps.operations.models import ApprovalRule, Operation, Schedule
 from apps.releases.models import (
     Advisory,
@@ -119,6 +127,15 @@ def _turns() -> OnCallSchedule:
 
 def _in_an_hour() -> Any:
     return timezone.now() + timedelta(hours=1)
+
+
+def _issuer() -> CertificateIssuer:
+    return CertificateIssuer(
+        name=_n("issuer"),
+        account=factories.make_account(),
+        directory_url="https://ca.example/dir",
+        domain="a.test",
+    )
 
 
 def _n(word: str) -> str:
@@ -319,6 +336,13 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"wanted": "stopped"},
     ),
     RenewalPolicy: (lambda: RenewalPolicy(account=factories.make_account()), {"share": 50}),
+    CertificateIssuer: (lambda: _issuer(), {"domain": "other.test"}),
+    AcmeOrder: (
+        lambda: AcmeOrder(
+            issuer=_saved(_issuer()), instance=factories.make_instance(), operation_id=next(numbers)
+        ),
+        {"state": "failed"},
+    ),
     Placement: (
         lambda: Placement(tenant=factories.make_tenant(), instance=factories.make_instance()),
         {"since": "2026-01-01T00:00:00Z"},

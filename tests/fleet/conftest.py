@@ -1,7 +1,8 @@
 """A world of two accounts, so that each test has somebody who may, somebody elsewhere, and somebody who only looks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
@@ -13,6 +14,7 @@ from apps.access.models import User
 from apps.fleet.models import Cell, Instance
 from apps.tenants.models import Tenant
 from tests.factories import grant, make_account, make_cell, make_instance, make_tenant, make_user, place
+from tests.fleet.local import Local, local_fleet
 
 
 @dataclass
@@ -43,6 +45,13 @@ def world(db: None) -> World:
     grant(world.viewer, "viewer", "account", cell.region.account)
     grant(world.stranger, "operator", "account", elsewhere.cell.region.account)
     return world
+
+
+@pytest.fixture
+def local(transactional_db: None, tmp_path: Path) -> Iterator[Local]:
+    """A local fleet with real processes."""
+    with local_fleet(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -17,103 +11,14 @@ from django.utils import timezone
 from apps.access.models import User
 from apps.core.context import acting
 from apps.core.models import Event
-from apps.fleet import providers
 from apps.fleet.certificates import judging, looking, renewing, rotating
-from apps.fleet.models import Cell, Certificate, Instance, RenewalPolicy
+from apps.fleet.models import Certificate, Instance, RenewalPolicy
 from apps.fleet.providers.base import ServedCertificate, Target
-from apps.fleet.providers.local.provider import LocalProvider
-from apps.fleet.targets import provider_targets
 from apps.operations import runner, services
 from apps.operations.models import Operation
-from tests.factories import as_system, grant, make_account, make_cell, make_instance, make_user
+from tests.factories import grant, make_account, make_cell, make_instance, make_user
+from tests.fleet.local import VERSION, Local, visitors, wait_for
 from tests.meta.test_kinds import run, work_on
-
-VERSION = "1.0.0"
-
-
-class Local:
-    """A local fleet with real processes, and somebody who may operate it."""
-
-    def __init__(self, root: Path) -> None:
-        self.provider = LocalProvider(root / "fleet")
-        self.provider.prepare()
-        self.provider.install_version(VERSION)
-        self.account = make_account("acme")
-        self.cell = make_cell("cell-local", account=self.account, provider="local")
-        self.operator = make_user("olga")
-        grant(self.operator, "operator", "account", self.account)
-
-    def target(self, instance: Instance) -> Target:
-        return provider_targets([instance.pk])["local"][instance.pk]
-
-    def instance(self, name: str, *, cell: Cell | None = None, days: float = 90) -> Instance:
-        """A process that serves, with a certificate that has so many days left."""
-        made = make_instance(name, cell=cell or self.cell, version=VERSION)
-        target = self.target(made)
-        self.provider.apply(target, version=VERSION)
-        if days != 90:
-            chain, key = self.provider.authority.issue([name, "127.0.0.1"], days=days)
-            self.provider.present_certificate(target, chain_pem=chain, key_pem=key)
-        wait_for(lambda: self.provider.observe(target).healthy)
-        with as_system():
-            Instance.objects.filter(pk=made.pk).unrecorded_update(endpoint=self.endpoint(made))
-        return made
-
-    def endpoint(self, instance: Instance) -> str:
-        return self.provider.observe(self.target(instance)).endpoint
-
-    def served(self, instance: Instance) -> ServedCertificate:
-        return self.provider.served_certificate(self.target(instance))
-
-    def rotate(self, instance: Instance) -> Operation:
-        asked = services.submit(
-            kind=rotating.NAME, target_id=instance.pk, actor=self.operator, reason="it ends soon"
-        )
-        runner.run_due()
-        asked.refresh_from_db()
-        return asked
-
-
-def wait_for(wish: Callable[[], object], seconds: float = 10) -> None:
-    ends = datetime.now(UTC) + timedelta(seconds=seconds)
-    while not wish():
-        assert datetime.now(UTC) < ends, "it did not come"
-
-
-@pytest.fixture
-def local(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Local]:
-    made = Local(tmp_path)
-    before = dict(providers._built)
-    providers._built["local"] = made.provider
-    yield made
-    providers._built.clear()
-    providers._built.update(before)
-    made.provider.stop_all()
-
-
-@contextmanager
-def visitors(url: str, context: ssl.SSLContext) -> Iterator[list[str]]:
-    """Four clients that ask again and again, each time with a new handshake; what went wrong is listed."""
-    stop, failures, asked = threading.Event(), [], []
-
-    def visit() -> None:
-        while not stop.is_set():
-            try:
-                with urllib.request.urlopen(url, context=context, timeout=5) as answer:
-                    asked.append(answer.status)
-            except OSError as error:
-                failures.append(str(error))
-
-    threads = [threading.Thread(target=visit) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield failures
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        assert len(asked) > 50, "there was no load"
 
 
 class TestJudging:
@@ -147,6 +52,12 @@ class TestJudging:
         now = timezone.now()
         days = (-1, 0.5, 1, 5, 7, 20, 30, 31)
         assert [judging.stage(now + timedelta(days=d), now) for d in days] == [0, 1, 1, 7, 7, 30, 30, None]
+
+    def test_a_short_life_is_told_of_on_its_last_day_only(self) -> None:
+        now = timezone.now()
+        for life, days, told in ((6, 5, None), (6, 0.5, 1), (47, 29, 30), (40, 29, None), (40, 6, 7)):
+            ends = now + timedelta(days=days)
+            assert judging.stage(ends, now, ends - timedelta(days=life)) == told, (life, days)
 
     def test_two_thirds_of_ninety_days_are_sixty(self) -> None:
         at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -254,7 +165,7 @@ class TestRotation:
 
     def test_no_key_is_left_in_the_database(self, local: Local) -> None:
         operation = local.rotate(local.instance("one"))
-        assert set(operation.notes) == {"before", "after"}
+        assert set(operation.notes) == {"before", "issuer", "after"}
         assert not any("PRIVATE" in str(e.why) for e in Event.objects.all())
 
     def test_a_simulated_one_is_refused_beforehand(self, local: Local) -> None:

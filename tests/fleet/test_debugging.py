@@ -12,9 +12,7 @@ from apps.fleet.providers.base import Sample
 from apps.fleet.queries.charts import chart_data
 from apps.fleet.queries.neighbours import by_tenant
 from tests.factories import as_system, grant, make_instance, make_tenant, make_user, place
-from tests.fleet.test_certificates import Local, local
-
-__all__ = ["local"]
+from tests.fleet.local import Local
 
 
 def test_a_tenants_or_a_requests_lines(local: Local) -> None:

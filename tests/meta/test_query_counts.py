@@ -16,8 +16,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.access.choices import ScopeKind
+from apps.fleet.models import AcmeOrder, Certificate, CertificateIssuer
 from apps.operations.services import submit_many
 from tests import factories
 
@@ -34,6 +36,10 @@ class Fleet:
         self.cell = factories.make_cell("golden-cell", account=self.account)
         self.operator = factories.make_user("golden-operator")
         factories.grant(self.operator, "operator", ScopeKind.ACCOUNT, self.account)
+        with factories.as_system():
+            self.issuer = CertificateIssuer.objects.create(
+                name="golden", account=self.account, directory_url="https://ca.example/dir", domain="a.test"
+            )
         self.size = 0
         self.first: Any = None
         self.tenant: Any = None
@@ -45,6 +51,7 @@ class Fleet:
             instance = factories.make_instance(f"golden-{number}", cell=self.cell)
             tenant = factories.make_tenant(f"golden-{number}", name=f"Golden {number}")
             factories.place(tenant, instance)
+            self.certify(instance)
             made.append(instance)
             self.first, self.tenant = self.first or instance, self.tenant or tenant
         done = submit_many(
@@ -52,6 +59,20 @@ class Fleet:
         )
         self.operation = self.operation or done.operations[0]
         self.size = size
+
+    def certify(self, instance: Any) -> None:
+        """It serves a certificate that was ordered of the account's issuer."""
+        with factories.as_system():
+            AcmeOrder.objects.create(
+                issuer=self.issuer,
+                instance=instance,
+                operation_id=instance.pk,
+                state="issued",
+                names=["a.test"],
+            )
+        Certificate.objects.create(
+            instance=instance, not_after=timezone.now(), key="Ed25519", is_ours=True, issued_by=self.issuer
+        )
 
     def pages(self) -> dict[str, str]:
         return {
@@ -68,6 +89,8 @@ class Fleet:
             "operations": reverse("operations:list"),
             "operation": reverse("operations:operation", args=[self.operation.pk]),
             "palette": reverse("core:palette") + "?q=golden-0",
+            "certificates": reverse("fleet:certificates"),
+            "issuer": reverse("fleet:issuer", args=[self.issuer.pk]),
             "bar": reverse("core:bar"),
         }
 

@@ -79,6 +79,11 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("fleet:new_renewal", "POST"): "302 403 422 403 403 422 422",
     ("fleet:renewal", "GET"): "302 404 404 403 403 200 200",
     ("fleet:renewal", "POST"): "302 404 404 403 403 422 422",
+    ("fleet:new_issuer", "GET"): "302 403 200 403 403 200 200",
+    ("fleet:new_issuer", "POST"): "302 403 422 403 403 422 422",
+    ("fleet:issuer", "GET"): "302 404 404 403 403 200 200",
+    ("fleet:issuer", "POST"): "302 404 404 403 403 422 422",
+    ("fleet:test_issuer", "POST"): "302 404 404 403 403 422 422",
     ("tenants:list", "GET"): "302 200 200 200 200 200 200",
     ("tenants:lookup", "GET"): "302 200 200 200 200 200 200",
     ("tenants:tenant", "GET"): "302 404 404 200 200 200 200",
@@ -652,6 +657,19 @@ def good_data(world: World) -> dict[str, tuple[dict[str, Any], set[str]]]:
         **_of_releases(world, reason),
         "fleet:new_renewal": ({"place": "", "share": "67", "at_once": "2", "is_enabled": "on"}, admins),
         "fleet:renewal": ({"share": "50", "at_once": "2"}, operators),
+        "fleet:new_issuer": (
+            {
+                "name": "another",
+                "kind": "acme",
+                "directory_url": "https://ca.example/dir",
+                "domain": "a.test",
+                "place": "",
+                "is_enabled": "on",
+            },
+            admins,
+        ),
+        "fleet:issuer": ({"directory_url": "https://127.0.0.1:9/dir", "domain": "other.test"}, operators),
+        "fleet:test_issuer": ({}, set()),  # asks a directory that is not there: tests/fleet/test_acme.py
         "alerts:alertmanager": ({}, set()),  # by token, see tests/alerts
         "alerts:webhook": ({}, set()),
         "alerts:heartbeat": ({}, set()),

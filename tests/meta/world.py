@@ -38,8 +38,8 @@ from apps.audit import sealing
 from apps.audit.models import AuditEntry
 from apps.core.models import SavedView
 from apps.cost.models import Bill, Rate, Rule, RuleSet
-from apps.fleet.certificates import renewing
-from apps.fleet.models import Diagnostics, RenewalPolicy
+from apps.fleet.certificates import issuers, renewing
+from apps.fleet.models import CertificateIssuer, Diagnostics, RenewalPolicy
 from apps.operations.models import ApprovalRule, Schedule
 from apps.operations.services import submit, submit_many
 from apps.releases.models import (
@@ -227,6 +227,13 @@ class World:
         factories.make_instance("instance-two", cell=self.cell)
         self.recovery = managing.save_recovery(RecoveryPolicy(name="mend", cell=self.cell), **made)
         self.renewal = renewing.save_policy(RenewalPolicy(account=self.cell.region.account), actor=self.root)
+        self.issuer = issuers.save_issuer(
+            CertificateIssuer(
+                name="acme-here", account=self.cell.region.account, directory_url="https://127.0.0.1:9/dir",
+                domain="fleet.test",
+            ),
+            actor=self.root,
+        )  # fmt: skip
         with factories.as_system():
             self.silence = Silence.objects.create(
                 instance=self.instance, ends_at=now + timedelta(hours=1), author=self.root, reason="known"
@@ -263,6 +270,8 @@ class World:
         found: dict[str, dict[str, Any]] = {
             "core:delete_view": {"pk": self.saved_view.pk},
             "fleet:renewal": {"pk": self.renewal.pk},
+            "fleet:issuer": {"pk": self.issuer.pk},
+            "fleet:test_issuer": {"pk": self.issuer.pk},
             "fleet:cell": {"pk": self.cell.pk},
             **{f"fleet:{name}": {"pk": self.tenant.pk} for name in ("tenant_charts", "tenant_metrics")},
             "fleet:diagnostics": {"pk": self.diagnostics.pk, "kind": "txt"},

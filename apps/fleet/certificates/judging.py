@@ -50,9 +50,14 @@ def due_at(not_before: datetime, not_after: datetime, share: int) -> datetime:
     return not_before + (not_after - not_before) * share / 100
 
 
-def stage(not_after: datetime, now: datetime) -> int | None:
-    """The stage of STAGES that its end has reached, 0 once it is over; None while it is far."""
+def stage(not_after: datetime, now: datetime, not_before: datetime | None = None) -> int | None:
+    """The stage of STAGES that its end has reached, 0 once it is over; None while it is far.
+
+    Of a short life, a stage that would cover more than two thirds of it is left out: it would tell of each new one.
+    """
     left = not_after - now
     if left <= timedelta(0):
         return 0
-    return next((days for days in STAGES if left <= timedelta(days=days)), None)
+    most = (not_after - not_before) * 2 / 3 if not_before is not None else timedelta.max
+    stages = (days for days in STAGES if timedelta(days=days) <= most or days == STAGES[0])
+    return next((days for days in stages if left <= timedelta(days=days)), None)

@@ -1,7 +1,7 @@
 """The inventory: what each instance really serves, seen by a handshake on a schedule."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from apps.core.texts import storable
 
 from .. import providers
 from ..choices import ProviderName, Wanted
-from ..models import Certificate, Instance
+from ..models import AcmeOrder, Certificate, Instance
 from ..providers.base import ProviderError, ServedCertificate, Target
 from ..targets import provider_targets
 from . import issuing, judging
@@ -32,7 +32,7 @@ AT_ONCE, BATCH = 8, 2_000
 Looked = Mapping[int, ServedCertificate | ProviderError]
 FIELDS = [
     "subject", "issuer", "names", "not_before", "not_after", "fingerprint", "key", "is_weak", "is_mismatched",
-    "is_ours", "error", "looked_at", "served_since",
+    "is_ours", "issued_by", "error", "looked_at", "served_since",
 ]  # fmt: skip
 
 
@@ -74,11 +74,12 @@ def _ask(provider: Any, targets: Sequence[Target]) -> dict[int, ServedCertificat
 def keep(seen: Looked) -> int:
     """Keep what handshakes saw, by instance id, and tell which instances serve another certificate than before.
 
-    One that could not be seen keeps what was seen last, and says why. Four statements, however many.
+    One that could not be seen keeps what was seen last, and says why. Five statements, however many.
     """
     now = timezone.now()
     endpoints = dict(Instance.objects.filter(pk__in=list(seen)).values_list("pk", "endpoint"))
     known = Certificate.objects.in_bulk(list(endpoints))
+    ordered = _ordered(found.fingerprint for found in seen.values() if isinstance(found, ServedCertificate))
     rows, changed = [], []
     for pk, found in seen.items():
         if pk not in endpoints:
@@ -93,7 +94,7 @@ def keep(seen: Looked) -> int:
                 row.served_since = now
                 if before is not None and before.fingerprint:
                     changed.append((pk, found))
-            _fill(row, found, endpoints[pk])
+            _fill(row, found, endpoints[pk], ordered.get(found.fingerprint))
         rows.append(row)
     Certificate.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["instance"], update_fields=FIELDS, batch_size=1_000
@@ -102,7 +103,13 @@ def keep(seen: Looked) -> int:
     return len(rows)
 
 
-def _fill(row: Certificate, found: ServedCertificate, endpoint: str) -> None:
+def _ordered(fingerprints: Iterable[str]) -> dict[str, int]:
+    """By fingerprint, the issuer of those that were ordered here."""
+    rows = AcmeOrder.objects.filter(fingerprint__in=list(fingerprints)).exclude(fingerprint="").order_by()
+    return dict(rows.values_list("fingerprint", "issuer_id"))
+
+
+def _fill(row: Certificate, found: ServedCertificate, endpoint: str, issuer: int | None) -> None:
     row.subject, row.issuer = storable(found.subject)[:300], storable(found.issuer)[:300]
     row.names = [storable(name)[:253] for name in found.names[:100]]
     row.not_before, row.not_after = found.not_before, found.not_after
@@ -110,7 +117,8 @@ def _fill(row: Certificate, found: ServedCertificate, endpoint: str) -> None:
     row.is_weak = bool(judging.weakness(found.key))
     host = judging.host_of(endpoint)
     row.is_mismatched = bool(host) and not judging.covers(found.names, host)
-    row.is_ours = issuing.is_ours(found.issuer)
+    row.issued_by_id = issuer
+    row.is_ours = issuer is not None or issuing.is_ours(found.issuer)
 
 
 def _tell(changed: Sequence[tuple[int, ServedCertificate]]) -> None:

@@ -25,6 +25,7 @@ from apps.operations.models import Operation
 
 from ..choices import Wanted
 from ..models import Certificate, RenewalPolicy
+from .issuers import held_cells
 from .judging import due_at
 from .rotating import NAME
 
@@ -72,19 +73,23 @@ def renew(now: datetime | None = None) -> int:
     rows = Certificate.objects.filter(
         is_ours=True, not_after__isnull=False, error="", instance__wanted=Wanted.RUNNING
     ).select_related("instance__cell__region")
-    for row in rows.filter(not_after__lt=now + timedelta(days=400)).order_by("not_after")[:5_000]:
+    found = list(rows.filter(not_after__lt=now + timedelta(days=400)).order_by("not_after")[:5_000])
+    # An issuer that limits its orders is asked again once that is over.
+    held = held_cells({row.instance.cell_id: row.instance.cell for row in found}.values())
+    for row in found:
         account = row.instance.cell.region.account_id
         policy = policies.get(account) or policies.get(None)
         if (
             policy
+            and row.instance.cell_id not in held
             and row.not_before
             and row.not_after
             and due_at(row.not_before, row.not_after, policy.share) <= now
         ):
             due[account].append(row)
     return sum(
-        _renew_account(account, found, policies.get(account) or policies[None], now)
-        for account, found in due.items()
+        _renew_account(account, rows_due, policies.get(account) or policies[None], now)
+        for account, rows_due in due.items()
     )
 
 

@@ -18,7 +18,8 @@ State = Literal["running", "starting", "stopped", "missing", "unknown"]
 class Target:
     """One instance, as much of it as a provider needs to know.
 
-    `tenants` are the keys of the tenants placed on it; `config` may hold secrets and is never shown as it is.
+    `tenants` are the keys of the tenants placed on it; `config` may hold secrets and is never shown as it is;
+    `workers` is how many requests it may have in hand at once.
     """
 
     instance_id: int
@@ -27,6 +28,7 @@ class Target:
     version: str
     tenants: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,48 @@ class ServedCertificate:
     not_after: datetime
     fingerprint: str
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """What an instance holds on its disk, in bytes: all of it, and what clearing would free."""
+
+    total: int
+    clearable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a command: an `integer` within limits, one of some `choices`, a `tenant` of the instance, or a `word`."""
+
+    name: str
+    kind: Literal["integer", "choice", "tenant", "word"]
+    about: str = ""
+    default: str = ""
+    min: int = 0
+    max: int = 0
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that a release offers by name. `is_repeatable`: done twice it is as if done once."""
+
+    name: str
+    about: str
+    arguments: tuple[Argument, ...] = ()
+    timeout: float = 20.0
+    is_repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command wrote, its secrets hidden, cut at a limit; and how it ended."""
+
+    exit_code: int
+    output: str
+    is_cut: bool = False
+    seconds: float = 0.0
 
 
 class ProviderError(Exception):
@@ -167,8 +211,43 @@ class Provider(Protocol):
     def diagnostics(self, target: Target) -> dict[str, str]:
         """Texts by name for a diagnostics bundle; no secrets."""
 
-    def present_certificate(self, target: Target, *, chain_pem: bytes, key_pem: bytes) -> None:
-        """Serve this certificate from the next handshake on; no open connection is dropped."""
+    def place(self, target: Target) -> None:
+        """Have it serve `target.tenants` and no others from the next request on; no restart. Missing: ProviderError."""
+
+    def serves(self, target: Target, tenants: Sequence[str]) -> set[str]:
+        """Which of these tenants it really serves now, by a request for each; none when it does not run."""
+
+    def scale(self, target: Target, *, workers: int) -> None:
+        """Let it have so many requests in hand at once; no restart; already so: no effect."""
+
+    def workers(self, target: Target) -> int:
+        """How many it has, by its own word; raises ProviderUnavailable when it does not run."""
+
+    def disk(self, target: Target) -> DiskUse:
+        """What it holds on its disk; also of a stopped instance."""
+
+    def clear_disk(self, target: Target) -> None:
+        """Remove logs that were turned, leavings and overlong logs; nothing there: no effect. What it serves stays."""
+
+    def commands(self, target: Target) -> list[Command]:
+        """The commands that its release offers."""
+
+    def run_command(
+        self, target: Target, name: str, arguments: Mapping[str, str], *, key: str
+    ) -> CommandResult:
+        """Run one of `commands`, without a shell. The same `key` again gives the first result and runs nothing.
+
+        Raises ProviderError for what is not offered, and, not retryable, where one that must not be repeated was
+        begun and nobody knows how it ended.
+        """
+
+    def present_certificate(
+        self, target: Target, *, chain_pem: bytes, key_pem: bytes, root_pem: bytes = b""
+    ) -> None:
+        """Serve this certificate from the next handshake on; no open connection is dropped.
+
+        `root_pem`: its chain ends there, and who looks at instances trusts that root from now on.
+        """
 
     def restore_certificate(self, target: Target, *, fingerprint: str) -> None:
         """Serve again the certificate with this SHA-256, which it served lately; it serves that: no effect."""

@@ -15,12 +15,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
-from zlib import crc32
+from typing import Any, Literal
 
 from django.db import connection
 
+from .arguments import checked, find
 from .base import (
+    Argument,
+    Command,
+    CommandResult,
+    DiskUse,
     LogLine,
     LogPage,
     Observation,
@@ -29,10 +33,10 @@ from .base import (
     ProviderUnavailable,
     Sample,
     ServedCertificate,
-    State,
     Target,
 )
 from .local.versions import natural
+from .synthetic import observation, samples
 
 # Each order as (instance, version, generation); what the order does not need is empty or 0.
 # `asked` looks at the faults and throws the dice; rows are then locked in order of id, so that two
@@ -96,9 +100,11 @@ _STATEMENTS = {
     "start": _change(_RUNS, f"s.state = 'stopped' AND NOT ({_CRASHES.format(version='s.version')})"),
     "stop": _change("state = 'stopped', ready_at = NULL", "s.state = 'running'"),
     "restart": _change(_RUNS, "s.generation = locked.expected"),
+    "scale": _change("workers = locked.expected", "s.workers <> locked.expected"),
+    "clear_disk": _change("disk = 0", "s.disk > 0"),
     "destroy": _change("state = 'missing', ready_at = NULL", "true"),
 }
-_NEEDS_A_DEPLOYMENT = {"start", "restart"}
+_NEEDS_A_DEPLOYMENT = {"start", "restart", "scale", "clear_disk"}
 
 _OBSERVE = """
 SELECT instance_id, state, version, generation, coalesce(ready_at > clock_timestamp(), false), fault,
@@ -120,9 +126,6 @@ SELECT s.instance_id, s.state, s.version, s.generation, coalesce(s.ready_at > cl
 _EFFECTS = """
 SELECT id, kind, version, generation, at FROM fleet_simulatedeffect
  WHERE instance_id = %s AND id > %s ORDER BY id {order} LIMIT %s"""
-
-_SYNTHETIC = {"synthetic": "true"}
-_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 Versions = Callable[[], Sequence[str]]
@@ -151,13 +154,13 @@ class SimulatedProvider:
         with connection.cursor() as cursor:
             cursor.execute(_OBSERVE, [[target.instance_id for target in targets]])
             rows = {row[0]: row[1:] for row in cursor.fetchall()}
-        return {target.instance_id: _observation(rows.get(target.instance_id)) for target in targets}
+        return {target.instance_id: observation(rows.get(target.instance_id)) for target in targets}
 
     def observe_changed(self, *, limit: int) -> dict[int, Observation]:
         """What became of instances that look otherwise than the portal wrote down; `limit` rows at most."""
         with connection.cursor() as cursor:
             cursor.execute(_CHANGED, [limit])
-            return {row[0]: _observation(row[1:]) for row in cursor.fetchall()}
+            return {row[0]: observation(row[1:]) for row in cursor.fetchall()}
 
     def logs(self, target: Target, *, limit: int = 200, after: str = "") -> LogPage:
         """See `Provider.logs`: the effects that were applied, one line each."""
@@ -180,7 +183,7 @@ class SimulatedProvider:
         seen = self.observe(target)
         if seen.state != "running":
             raise ProviderUnavailable(f"{target.name} does not run, so it has no metrics now; start it first")
-        return _samples(target, seen, datetime.now(UTC))
+        return samples(target, seen, datetime.now(UTC))
 
     def diagnostics(self, target: Target) -> dict[str, str]:
         """See `Provider.diagnostics`: the row, and the last effects."""
@@ -200,7 +203,9 @@ class SimulatedProvider:
         """Always raises ProviderError: it would have to be made up."""
         raise ProviderError("simulated instances serve nothing; there is no certificate", retryable=False)
 
-    def present_certificate(self, target: Target, *, chain_pem: bytes, key_pem: bytes) -> None:
+    def present_certificate(
+        self, target: Target, *, chain_pem: bytes, key_pem: bytes, root_pem: bytes = b""
+    ) -> None:
         """Always raises ProviderError, see `served_certificate`."""
         raise ProviderError(
             "simulated instances serve nothing; a certificate cannot be presented", retryable=False
@@ -220,6 +225,56 @@ class SimulatedProvider:
             )
             found = {version for (version,) in cursor.fetchall()}
         return sorted(found.union(*(source() for source in _version_sources)), key=natural)
+
+    def serves(self, target: Target, tenants: Sequence[str]) -> set[str]:
+        """See `Provider.serves`: whoever is placed on it, while it is well."""
+        return set(tenants) & set(target.tenants) if self.observe(target).healthy else set()
+
+    def workers(self, target: Target) -> int:
+        """See `Provider.workers`."""
+        if self.observe(target).state != "running":
+            raise ProviderUnavailable(f"{target.name} does not run, so it has no workers; start it first")
+        return self._number("workers", target)
+
+    def disk(self, target: Target) -> DiskUse:
+        """See `Provider.disk`: a figure of the row, all of which can be cleared."""
+        size = self._number("disk", target)
+        return DiskUse(size, size)
+
+    def _number(self, column: Literal["workers", "disk"], target: Target) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {column} FROM fleet_simulatedinstance WHERE instance_id = %s",  # noqa: S608 (one of two)
+                [target.instance_id],
+            )
+            row = cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    def commands(self, target: Target) -> list[Command]:
+        """See `Provider.commands`: those that only look."""
+        return [
+            Command("status", "the row that stands for it"),
+            Command(
+                "effects", "the last changes that were applied",
+                (Argument("last", "integer", "lines", default="20", min=1, max=500),),
+            ),
+        ]  # fmt: skip
+
+    def run_command(
+        self, target: Target, name: str, arguments: Mapping[str, str], *, key: str
+    ) -> CommandResult:
+        """See `Provider.run_command`; nothing here has an effect, so that the key is not needed."""
+        command = find(self.commands(target), name)
+        values = checked(command, arguments, target.tenants)
+        if self.observe(target).state == "missing":
+            raise ProviderError(
+                f"{target.name} was never deployed here, or destroyed; deploy a version first",
+                retryable=False,
+            )
+        if name == "status":
+            return CommandResult(0, self.diagnostics(target)["process"])
+        lines = self.logs(target, limit=int(values["last"])).lines
+        return CommandResult(0, "\n".join(f"{line.at.isoformat()} {line.message}" for line in lines))
 
     # --- changing, set-wise
 
@@ -257,6 +312,22 @@ class SimulatedProvider:
         """See `Provider.restart`."""
         _raise(self.restart_many([(target, generation)]))
 
+    def place(self, target: Target) -> None:
+        """See `Provider.place`: who is placed on it is all that is to be known; it only has to be there."""
+        if self.observe(target).state == "missing":
+            raise ProviderError(
+                f"{target.name} was never deployed here, or destroyed; deploy a version first",
+                retryable=False,
+            )
+
+    def scale(self, target: Target, *, workers: int) -> None:
+        """See `Provider.scale`."""
+        _raise(self._order("scale", [(target, "", workers)]))
+
+    def clear_disk(self, target: Target) -> None:
+        """See `Provider.clear_disk`."""
+        _raise(self._order("clear_disk", [(target, "", 0)]))
+
     def destroy(self, target: Target) -> None:
         """See `Provider.destroy`; its effects stay on record."""
         _raise(self._order("destroy", [(target, "", 0)]))
@@ -293,42 +364,3 @@ def _raise(outcomes: Mapping[int, ProviderError | None]) -> None:
     for error in outcomes.values():
         if error is not None:
             raise error
-
-
-def _observation(row: tuple[Any, ...] | None) -> Observation:
-    if row is None or row[0] == "missing":
-        version, generation = (row[1], row[2]) if row else ("", 0)
-        return Observation("missing", False, version, generation, "it was never deployed here, or destroyed")
-    stored, version, generation, waits, fault, crashes = row
-    state: State = "stopped" if stored == "stopped" else "starting" if waits else "running"
-    if state == "stopped":
-        detail = f"crashes on version {version}" if crashes else "stopped by request"
-    else:
-        detail = f"ordered fault: {fault}" if fault in ("hang", "unhealthy") else "starting" if waits else ""
-    return Observation(state, state == "running" and fault != "unhealthy", version, generation, detail)
-
-
-def _samples(target: Target, seen: Observation, now: datetime) -> list[Sample]:
-    """Counters that grow evenly, at a rate that depends on the instance and its boot; about 1 % of errors."""
-    seconds = (now - _EPOCH).total_seconds()
-    samples = [
-        Sample("process_cpu_seconds_total", _SYNTHETIC, seconds * 0.01),
-        Sample(
-            "process_resident_memory_bytes",
-            _SYNTHETIC,
-            64e6 + crc32(str(target.instance_id).encode()) % 64_000_000,
-        ),
-        Sample("build_info", {**_SYNTHETIC, "version": seen.version}, 1.0),
-    ]
-    for tenant in target.tenants:
-        rate = 1 + crc32(f"{target.instance_id}:{seen.generation}:{tenant}".encode()) % 50
-        labels = {**_SYNTHETIC, "tenant": tenant}
-        total = float(int(seconds * rate))
-        errors = total // 100
-        samples += [
-            Sample("http_requests_total", {**labels, "code": "200"}, total - errors),
-            Sample("http_requests_total", {**labels, "code": "500"}, errors),
-            Sample("http_request_duration_seconds_sum", labels, total * 0.02),
-            Sample("http_request_duration_seconds_count", labels, total),
-        ]
-    return samples

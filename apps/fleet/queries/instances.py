@@ -59,6 +59,10 @@ def add_tenants(user: Any, rows: Sequence[Any]) -> None:
 # --- One instance --------------------------------------------------------------------------------
 
 
+#: Kinds that an instance's page offers at once; the others stand in a menu.
+USUAL = frozenset({"start", "stop", "restart", "deploy", "diagnose"})
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """Something that can be done to the instance; `why_not` says what stands against it now."""
@@ -130,6 +134,16 @@ class InstanceHead:
         ]
 
     @property
+    def usual_actions(self) -> list[Action]:
+        """Those that stand beside each other."""
+        return [action for action in self.actions if action.kind.name in USUAL]
+
+    @property
+    def further_actions(self) -> list[Action]:
+        """Those in the menu beside them."""
+        return [action for action in self.actions if action.kind.name not in USUAL]
+
+    @property
     def token(self) -> str:
         """Differs whenever the live part would."""
         i = self.instance
@@ -167,7 +181,7 @@ def instance_head(user: Any, pk: int) -> InstanceHead:
     }
     if view.tenants:  # else who sees the instance sees it by its cell or account
         asked["sees_cell"] = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
-    found = visible(user, Instance.objects.select_related("cell__region__account", "certificate"))
+    found = visible(user, Instance.objects.select_related("cell__region__account", "certificate__issued_by"))
     instance = get_object_or_404(found.annotate(**asked), pk=pk)
     rows = operations_on(user, instance)
     may = frozenset(granted | {p.value for p in ASKED if getattr(instance, f"may_{p.value}", False)})

@@ -171,3 +171,81 @@ class TestReading:
     def test_versions_are_told(self, stage: Stage) -> None:
         stage.deployed()
         assert "1.0.0" in stage.provider.versions()
+
+
+class TestPlaces:
+    def test_who_is_placed_there_is_served_and_nobody_else(self, stage: Stage) -> None:
+        target = stage.deployed()
+        provider = stage.provider
+        assert provider.serves(target, ["acme", "globex", "initech"]) == {"acme", "globex"}
+        moved = replace(target, tenants=("globex", "initech"))
+        for _ in range(2):
+            provider.place(moved)
+            assert provider.serves(moved, ["acme", "globex", "initech"]) == {"globex", "initech"}
+        assert provider.observe(target).generation == 1, "nothing restarts"
+
+    def test_one_that_is_stopped_serves_nobody(self, stage: Stage) -> None:
+        target = stage.deployed()
+        stage.provider.stop(target)
+        stage.provider.place(target)
+        assert stage.provider.serves(target, ["acme"]) == set()
+
+    def test_a_missing_one_has_no_place(self, stage: Stage) -> None:
+        with pytest.raises(ProviderError, match="deploy a version first") as refused:
+            stage.provider.place(stage.target("inst-1"))
+        assert not refused.value.retryable
+
+
+class TestScale:
+    def test_it_tells_of_its_workers_at_once(self, stage: Stage) -> None:
+        target = stage.deployed()
+        assert stage.provider.workers(target) == 16
+        for _ in range(2):
+            stage.provider.scale(target, workers=4)
+            assert stage.provider.workers(target) == 4
+        assert stage.provider.observe(target).generation == 1, "nothing restarts"
+
+    def test_a_stopped_or_missing_one_is_named(self, stage: Stage) -> None:
+        with pytest.raises(ProviderError, match="deploy a version first"):
+            stage.provider.scale(stage.target("inst-1"), workers=4)
+        target = stage.deployed()
+        stage.provider.stop(target)
+        with pytest.raises(ProviderUnavailable, match="start it first"):
+            stage.provider.workers(target)
+
+
+class TestDisk:
+    def test_what_can_be_cleared_goes_once(self, stage: Stage) -> None:
+        target = stage.deployed()
+        stage.provider.clear_disk(target)
+        use = stage.provider.disk(target)
+        assert use.clearable == 0
+        stage.provider.clear_disk(target)
+        assert stage.provider.disk(target).total <= use.total
+        assert stage.well(target).generation == 1
+
+
+class TestCommands:
+    def test_what_is_offered_can_be_run(self, stage: Stage) -> None:
+        target = stage.deployed()
+        assert "status" in {command.name for command in stage.provider.commands(target)}
+        result = stage.provider.run_command(target, "status", {}, key="operation-1")
+        assert (result.exit_code, result.is_cut) == (0, False)
+        assert "1.0.0" in result.output
+        assert stage.provider.run_command(target, "status", {}, key="operation-1").exit_code == 0
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "complaint"),
+        [
+            ("rm", {}, "offers no command “rm”"),
+            ("status", {"path": "/"}, "takes nothing, not path"),
+            ("../app", {}, "offers no command"),
+        ],
+    )
+    def test_what_is_not_offered_is_refused_for_good(
+        self, stage: Stage, name: str, arguments: dict[str, str], complaint: str
+    ) -> None:
+        target = stage.deployed()
+        with pytest.raises(ProviderError, match=complaint) as refused:
+            stage.provider.run_command(target, name, arguments, key="operation-1")
+        assert not refused.value.retryable

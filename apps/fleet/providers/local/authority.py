@@ -30,6 +30,7 @@ class Authority:
     def __init__(self, directory: Path) -> None:
         self.certificate_file = directory / "ca.pem"
         self.key_file = directory / "ca.key"
+        self.trusted = directory / "trusted"
         self._lock_file = directory / "ca.lock"
 
     def prepare(self) -> None:
@@ -76,12 +77,35 @@ class Authority:
         )
         return leaf.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
+    def trust(self, root_pem: bytes) -> None:
+        """Have clients trust another authority's root too; it is trusted already: no effect. Raises ProviderError, OSError."""
+        try:
+            root = x509.load_pem_x509_certificate(root_pem)
+        except ValueError as error:
+            raise ProviderError("the root is no certificate in PEM", retryable=False) from error
+        path = self.trusted / f"{root.fingerprint(hashes.SHA256()).hex()}.pem"
+        if not path.exists():
+            write_whole(path, root.public_bytes(serialization.Encoding.PEM), mode=0o644)
+
+    def trusted_since(self) -> int:
+        """A number that changes when another root is trusted; one stat."""
+        try:
+            return self.trusted.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def trusts_as_of(self, since: int) -> bool:
+        """Whether no further root was trusted since `trusted_since` told this number."""
+        return self.trusted_since() == since
+
     def client_context(self) -> ssl.SSLContext:
-        """For a client that trusts this authority alone. Lean: the system's 140 roots are not loaded."""
+        """For a client that trusts this authority and what `trust` was told. Lean: the system's 140 roots are not loaded."""
         self.prepare()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_verify_locations(cafile=str(self.certificate_file))
+        for root in sorted(self.trusted.glob("*.pem")):
+            context.load_verify_locations(cafile=str(root))
         return context
 
 

@@ -98,7 +98,7 @@ def locked(path: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[int]:
 
 @dataclass(slots=True)
 class Record:
-    """`instance.json`: what is wanted of an instance. The product reads name, port, tenants and config."""
+    """`instance.json`: what is wanted of an instance. The product reads name, port, tenants, workers and config."""
 
     name: str
     cell: str
@@ -108,6 +108,7 @@ class Record:
     parked: bool = False
     tenants: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    workers: int = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,15 @@ STARTING_SECONDS = 10.0
 
 
 class Prober:
-    """One client for all instances. A forked worker gets its own: TLS sessions must not be shared."""
+    """One client for all instances. A forked worker gets its own: TLS sessions must not be shared.
 
-    def __init__(self, trust: Callable[[], ssl.SSLContext]) -> None:
-        self._trust = trust
+    `since` tells when what is trusted has changed: then the next question is asked by a new client.
+    """
+
+    def __init__(self, trust: Callable[[], ssl.SSLContext], since: Callable[[], int] = lambda: 0) -> None:
+        self._trust, self._since = trust, since
         self._lock = threading.Lock()
-        self._client: tuple[int, httpx.Client] | None = None
+        self._client: tuple[tuple[int, int], httpx.Client] | None = None
 
     def observe(self, record: Record, boot: Boot) -> Observation:
         """Of a process that is alive; never raises, returns within 2 s."""
@@ -50,6 +53,13 @@ class Prober:
             record, boot, healthy=healthy, detail=detail, degraded=healthy and bool(body.get("degraded"))
         )
 
+    def serves(self, record: Record, tenant: str) -> bool:
+        """Whether a request of the tenant is answered well; never raises."""
+        try:
+            return self.get(record.port, f"/t/{tenant}/").status_code == 200
+        except httpx.HTTPError:
+            return False
+
     def get(self, port: int, path: str, **more: Any) -> httpx.Response:
         """One GET; again once when a kept-alive connection turned out to be closed. Raises httpx.HTTPError."""
         url = f"https://127.0.0.1:{port}{path}"
@@ -68,9 +78,11 @@ class Prober:
 
     def _http(self) -> httpx.Client:
         with self._lock:
-            if self._client is None or self._client[0] != os.getpid():
+            mine = os.getpid(), self._since()
+            if self._client is None or self._client[0] != mine:
+                # The old one is not closed: another thread may be in the middle of a question.
                 client = httpx.Client(verify=self._trust(), timeout=_TIMEOUT, limits=_LIMITS, trust_env=False)
-                self._client = os.getpid(), client
+                self._client = mine, client
             return self._client[1]
 
 

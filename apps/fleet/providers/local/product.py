@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import FileIO
@@ -130,6 +130,29 @@ class Meter:
         return lines
 
 
+class Workers:
+    """How many requests are in hand at once: as many as the instance may have, the others wait for their turn."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self.read, self.busy, self.turn = read, 0, threading.Condition()
+
+    def enter(self, seconds: float = 30.0) -> bool:
+        """Wait for a turn; False when there was none in time."""
+        until = time.monotonic() + seconds
+        with self.turn:
+            while self.busy >= self.read():
+                if time.monotonic() > until:
+                    return False
+                self.turn.wait(0.25)  # not only when a turn ends: the number may be raised meanwhile
+            self.busy += 1
+        return True
+
+    def leave(self) -> None:
+        with self.turn:
+            self.busy -= 1
+            self.turn.notify()
+
+
 class Product(ThreadingHTTPServer):
     """The server and what its requests share."""
 
@@ -155,6 +178,7 @@ class Product(ThreadingHTTPServer):
         }
         self.log = Log(directory, int(self.instance.get("config", {}).get("log_bytes", 2_000_000)))
         self.meter = Meter()
+        self.workers = Workers(self.worker_count)
         self.busy, self.busy_lock = 0, threading.Lock()
         self.ending, self.end = os.pipe()
         self.certificate_seen: tuple[int, int] | None = None
@@ -173,6 +197,12 @@ class Product(ThreadingHTTPServer):
         if seen != self.instance_seen:
             with open(self.instance_file) as file:
                 self.instance, self.instance_seen = json.load(file), seen
+
+    def worker_count(self) -> int:
+        """As wanted now: scaling needs no restart."""
+        with contextlib.suppress(OSError, ValueError):
+            self.read_instance()
+        return max(1, int(self.instance.get("workers") or 16))
 
     def fresh_tls(self) -> ssl.SSLContext:
         """The context for the next handshake: a new one when the certificate's file has changed.
@@ -264,7 +294,13 @@ class Handler(BaseHTTPRequestHandler):
             elif self.path == "/metrics":
                 self.metrics()
             elif self.path.startswith("/t/"):
-                self.tenant()
+                if not self.server.workers.enter():
+                    self.answer(503, b"too many requests in hand\n")
+                    return
+                try:
+                    self.tenant()
+                finally:
+                    self.server.workers.leave()
             else:
                 self.answer(404, b"not found\n")
 
@@ -299,6 +335,10 @@ class Handler(BaseHTTPRequestHandler):
             f"process_uptime_seconds {time.monotonic() - product.started:.3f}",
             "# TYPE log_lines_lost_total counter",
             f"log_lines_lost_total {product.log.failed}",
+            "# TYPE workers gauge",
+            f"workers {product.worker_count()}",
+            "# TYPE workers_busy gauge",
+            f"workers_busy {product.workers.busy}",
             "# TYPE build_info gauge",
             f'build_info{{version="{product.manifest["version"]}"}} 1',
         ]

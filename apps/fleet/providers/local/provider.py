@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +24,9 @@ import httpx
 
 from .. import exposition
 from ..base import (
+    Command,
+    CommandResult,
+    DiskUse,
     LogPage,
     Observation,
     OneByOne,
@@ -33,7 +36,7 @@ from ..base import (
     ServedCertificate,
     Target,
 )
-from . import journal, kept, ports, probe, process, reports, versions
+from . import commanding, journal, kept, ports, probe, process, reports, room, versions
 from .authority import Authority, checked_pair, expired_own
 from .files import (
     Boot,
@@ -65,14 +68,14 @@ class Held:
 
 
 class LocalProvider(OneByOne):
-    """See the module. What stands beside the protocol is for the bootstrap, but for `place`."""
+    """See the module. What stands beside the protocol is for the bootstrap."""
 
     name = "local"
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.authority = Authority(root / "authority")
-        self._prober = probe.Prober(self.authority.client_context)
+        self._prober = probe.Prober(self.authority.client_context, self.authority.trusted_since)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._pool_lock = threading.Lock()
 
@@ -118,7 +121,12 @@ class LocalProvider(OneByOne):
             return self._prober.observe(record, boot)
         version, generation = (boot.version, boot.generation) if boot else (record.version, 0)
         return Observation(
-            "stopped", False, version, generation, _why_down(directory, record, boot), probe.endpoint(record)
+            "stopped",
+            False,
+            version,
+            generation,
+            reports.why_down(directory, record, boot),
+            probe.endpoint(record),
         )
 
     def observe_many(self, targets: Sequence[Target]) -> dict[int, Observation]:
@@ -151,8 +159,32 @@ class LocalProvider(OneByOne):
         record, _ = self._alive(target, "it serves no certificate")
         return probe.handshake(record)
 
+    def serves(self, target: Target, tenants: Sequence[str]) -> set[str]:
+        """See `Provider.serves`."""
+        try:
+            record, _ = self._alive(target, "it serves nobody")
+        except ProviderUnavailable:
+            return set()
+        return {tenant for tenant in tenants if self._prober.serves(record, tenant)}
+
+    def workers(self, target: Target) -> int:
+        """See `Provider.workers`."""
+        found = [int(sample.value) for sample in self.metrics(target) if sample.name == "workers"]
+        if not found:
+            raise ProviderError(f"the release of {target.name} has no workers to count", retryable=False)
+        return found[0]
+
+    def disk(self, target: Target) -> DiskUse:
+        """See `Provider.disk`."""
+        return room.measure(self._directory(target))
+
+    def commands(self, target: Target) -> list[Command]:
+        """See `Provider.commands`."""
+        record = read_record(self._directory(target))
+        return commanding.offered(self.root / "versions" / record.version) if record is not None else []
+
     def versions(self) -> list[str]:
-        """The installed ones."""
+        """See `Provider.versions`."""
         return versions.installed(self.root / "versions")
 
     # --- changing
@@ -202,15 +234,42 @@ class LocalProvider(OneByOne):
                 shutil.rmtree(held.directory, ignore_errors=True)
 
     def place(self, target: Target) -> None:
-        """Tell a deployed instance its tenants and config as they are now; needs no restart."""
+        """See `Provider.place`; its config and workers too."""
         with self._held(target.name) as held:
             self._save(held, _with_target(_deployed(held, target.name), target))
 
-    def present_certificate(self, target: Target, *, chain_pem: bytes, key_pem: bytes) -> None:
+    def scale(self, target: Target, *, workers: int) -> None:
+        """See `Provider.scale`: worker threads of its one process."""
+        with self._held(target.name) as held:
+            self._save(held, replace(_deployed(held, target.name), workers=workers))
+
+    def clear_disk(self, target: Target) -> None:
+        """See `Provider.clear_disk`; needs no free space itself."""
+        with self._held(target.name) as held, explained(f"clearing {target.name}"):
+            room.clear(held.directory)
+
+    def run_command(
+        self, target: Target, name: str, arguments: Mapping[str, str], *, key: str
+    ) -> CommandResult:
+        """See `Provider.run_command`."""
+        directory = self._directory(target)
+        record = read_record(directory)
+        if record is None:
+            raise _not_deployed(target.name)
+        return commanding.run(
+            directory=directory, version=self.root / "versions" / record.version, record=record, name=name, given=arguments,
+            lock=self.root / "locks" / f"{target.name}.command", key=key,
+        )  # fmt: skip
+
+    def present_certificate(
+        self, target: Target, *, chain_pem: bytes, key_pem: bytes, root_pem: bytes = b""
+    ) -> None:
         """See `Provider.present_certificate`; a stopped instance serves it from its next start."""
         content = checked_pair(chain_pem, key_pem)
         with self._held(target.name) as held:
             _deployed(held, target.name)
+            if root_pem:  # first: a probe in between must not take it for a failure
+                self.authority.trust(root_pem)
             served = held.directory / "served.pem"
             with explained(f"giving {target.name} its certificate"):
                 if not served.exists() or served.read_bytes() != content:
@@ -319,22 +378,21 @@ class LocalProvider(OneByOne):
 
 def _deployed(held: Held, name: str) -> Record:
     if held.record is None:
-        raise ProviderError(
-            f"{name} was never deployed here, or destroyed; deploy a version first", retryable=False
-        )
+        raise _not_deployed(name)
     return held.record
 
 
+def _not_deployed(name: str) -> ProviderError:
+    return ProviderError(
+        f"{name} was never deployed here, or destroyed; deploy a version first", retryable=False
+    )
+
+
 def _with_target(record: Record, target: Target) -> Record:
-    return replace(record, cell=target.cell, tenants=sorted(target.tenants), config=dict(target.config))
-
-
-def _why_down(directory: Path, record: Record, boot: Boot | None) -> str:
-    if record.parked:
-        return "stopped with the whole fleet"
-    if record.wanted == "stopped":
-        return "stopped by request"
-    if boot is None:
-        return "not started yet"
-    words = process.last_words(directory)
-    return f"process {boot.pid} is gone" + (f"; its last words: {words}" if words else "")
+    return replace(
+        record,
+        cell=target.cell,
+        tenants=sorted(target.tenants),
+        config=dict(target.config),
+        workers=target.workers,
+    )

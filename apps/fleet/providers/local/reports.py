@@ -12,7 +12,7 @@ from ..base import ProviderError
 from . import journal, process
 from .files import Boot, Record
 
-_SECRET = re.compile(r"pass|secret|token|key|credential|private|auth|dsn|url", re.IGNORECASE)
+SECRET = re.compile(r"pass|secret|token|key|credential|private|auth|dsn|url", re.IGNORECASE)
 _LINES = 200
 
 
@@ -37,7 +37,7 @@ def masked(value: Any, name: str = "") -> Any:
         return {key: masked(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [masked(inner, name) for inner in value]
-    return "(hidden)" if _SECRET.search(name) and value else value
+    return "[redacted]" if SECRET.search(name) and value else value
 
 
 def _stderr(directory: Path) -> str:
@@ -55,3 +55,15 @@ def _log(directory: Path) -> str:
     return "\n".join(
         f"{line.at.isoformat()} {line.level} {line.tenant or '-'} {line.message}" for line in lines
     )
+
+
+def why_down(directory: Path, record: Record, boot: Boot | None) -> str:
+    """Why it does not run, as far as can be told."""
+    if record.parked:
+        return "stopped with the whole fleet"
+    if record.wanted == "stopped":
+        return "stopped by request"
+    if boot is None:
+        return "not started yet"
+    words = process.last_words(directory)
+    return f"process {boot.pid} is gone" + (f"; its last words: {words}" if words else "")

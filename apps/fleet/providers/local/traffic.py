@@ -14,6 +14,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -41,23 +43,39 @@ def visits(root: Path) -> list[tuple[int, str]]:
 
 def run(root: Path, rps: float, stop: threading.Event) -> tuple[int, int]:
     """Visit until `stop` is set: (requests answered below 500, the others)."""
-    trust = Authority(root / "authority").client_context()
+    authority = Authority(root / "authority")
+    good, bad = 0, 0
+    while not stop.is_set() and root.exists():
+        trusted = authority.trusted_since()
+        with _client(authority) as client:
+            served, failed = _visit(root, rps, stop, client, partial(authority.trusts_as_of, trusted))
+        good, bad = good + served, bad + failed
+    return good, bad
+
+
+def _client(authority: Authority) -> httpx.Client:
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=60)
+    return httpx.Client(verify=authority.client_context(), timeout=5, limits=limits, trust_env=False)
+
+
+def _visit(
+    root: Path, rps: float, stop: threading.Event, client: httpx.Client, goes_on: Callable[[], bool]
+) -> tuple[int, int]:
+    """As `run`, until another root is trusted too: that takes another client."""
     good, bad, known, looked = 0, 0, [], 0.0
-    with httpx.Client(verify=trust, timeout=5, limits=limits, trust_env=False) as client:
-        while not stop.wait(random.expovariate(rps)) and root.exists():
-            if time.monotonic() - looked > LOOK_SECONDS:
-                known, looked = visits(root), time.monotonic()
-            if not known:
-                stop.wait(LOOK_SECONDS)
-                continue
-            port, tenant = random.choice(known)  # noqa: S311
-            try:
-                url = f"https://127.0.0.1:{port}/t/{tenant}/{random.choice(PATHS)}"  # noqa: S311
-                served = client.get(url).status_code < 500
-            except httpx.HTTPError:
-                served, looked = False, 0.0
-            good, bad = good + served, bad + (not served)
+    while not stop.wait(random.expovariate(rps)) and root.exists() and goes_on():
+        if time.monotonic() - looked > LOOK_SECONDS:
+            known, looked = visits(root), time.monotonic()
+        if not known:
+            stop.wait(LOOK_SECONDS)
+            continue
+        port, tenant = random.choice(known)  # noqa: S311
+        try:
+            url = f"https://127.0.0.1:{port}/t/{tenant}/{random.choice(PATHS)}"  # noqa: S311
+            served = client.get(url).status_code < 500
+        except httpx.HTTPError:
+            served, looked = False, 0.0
+        good, bad = good + served, bad + (not served)
     return good, bad
 
 

@@ -6,11 +6,14 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..base import ProviderError, UnknownVersion
+from .commands import COMMANDS
 from .files import checked_name, explained, write_whole
 
 PROGRAM = Path(__file__).with_name("product.py")
+COMMANDS_PROGRAM = Path(__file__).with_name("commands.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,15 @@ def _refuse(text: str) -> Fault:
 def install(directory: Path, version: str, *, ordered: Fault | None, notes: str) -> None:
     """Write the version, or write it anew; processes that run already keep what they have loaded."""
     where = directory / checked_name(version, "a version")
-    manifest = {"version": version, "notes": notes, "fault": asdict(ordered) if ordered else None}
+    manifest: dict[str, Any] = {
+        "version": version,
+        "notes": notes,
+        "fault": asdict(ordered) if ordered else None,
+    }
+    manifest["commands"] = COMMANDS
     with explained(f"installing version {version}"):
         write_whole(where / "app.py", PROGRAM.read_bytes(), mode=0o644)
+        write_whole(where / "commands.py", COMMANDS_PROGRAM.read_bytes(), mode=0o644)
         # Last: a directory without manifest is not a version yet.
         write_whole(where / "manifest.json", json.dumps(manifest, indent=1).encode(), mode=0o644)
 

@@ -1,4 +1,4 @@
-"""Cells, instances, placements; what was last seen of them; what the simulated provider remembers."""
+"""Cells, instances, placements; what was last seen of them."""
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.exceptions import ValidationError
@@ -6,11 +6,14 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 
-from apps.accounts.models import Account, Region, name_validator
+from apps.accounts.models import Region, name_validator
 from apps.core.models import BaseModel
 from apps.tenants.models import Tenant
 
-from .choices import Fault, Health, InstanceKind, ProviderName, Wanted
+from ..choices import Health, InstanceKind, ProviderName, Wanted
+
+#: Requests in hand at once that an instance starts with.
+WORKERS = 16
 
 
 class Cell(BaseModel):
@@ -40,7 +43,7 @@ class Instance(BaseModel):
     """One deployment of the product in a cell.
 
     Three kinds of columns: what people decide (name, cell, kind, lock), what operations decide
-    (`wanted`, `wanted_version`), and what was seen (`health` and after). Nobody but the engine
+    (`wanted`, `wanted_version`, `workers`), and what was seen (`health` and after). Nobody but the engine
     writes the second kind, nobody but a probe the third.
     """
 
@@ -55,6 +58,9 @@ class Instance(BaseModel):
 
     wanted = models.CharField(max_length=8, choices=Wanted.choices, default=Wanted.RUNNING)
     wanted_version = models.CharField(max_length=40)
+    workers = models.PositiveSmallIntegerField(
+        default=WORKERS, db_default=WORKERS, help_text="requests it may have in hand at once"
+    )
 
     health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN)
     health_detail = models.CharField(max_length=300, blank=True)
@@ -171,102 +177,3 @@ class Diagnostics(BaseModel):
 
     def __str__(self) -> str:
         return f"diagnostics of instance {self.instance_id} by operation {self.operation_id}"
-
-
-class Certificate(models.Model):
-    """What an instance really serves, as the last handshake saw it. What could not be seen keeps what was seen before."""
-
-    AUDIT_EXEMPT = "observed, not decided"
-
-    instance = models.OneToOneField(
-        Instance, on_delete=models.CASCADE, primary_key=True, related_name="certificate"
-    )
-    subject = models.CharField(max_length=300, blank=True)
-    issuer = models.CharField(max_length=300, blank=True)
-    names = models.JSONField(default=list, blank=True, help_text="DNS names and addresses it is for")
-    not_before = models.DateTimeField(null=True, blank=True)
-    not_after = models.DateTimeField(null=True, blank=True)
-    fingerprint = models.CharField(max_length=64, blank=True, help_text="SHA-256, in hex")
-    key = models.CharField(max_length=40, blank=True)
-    is_weak = models.BooleanField(default=False)
-    is_mismatched = models.BooleanField(default=False, help_text="it is not for the host of the endpoint")
-    is_ours = models.BooleanField(default=False, help_text="issued by the internal authority")
-    error = models.CharField(max_length=300, blank=True, help_text="why the last handshake failed")
-    served_since = models.DateTimeField(null=True, blank=True, help_text="when it was first seen")
-    looked_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ["not_after"]
-        indexes = [
-            models.Index(fields=["not_after"], name="certificate_by_end"),
-            models.Index(fields=["looked_at"], name="certificate_by_look"),
-        ]
-
-    def __str__(self) -> str:
-        return f"certificate of instance {self.instance_id}"
-
-
-class RenewalPolicy(BaseModel):
-    """Certificates of the internal authority are renewed by themselves: in an account, or everywhere."""
-
-    account = models.ForeignKey(Account, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
-    share = models.PositiveSmallIntegerField(
-        default=67, help_text="per cent of its life after which one is renewed"
-    )
-    at_once = models.PositiveSmallIntegerField(
-        default=5, help_text="rotations under way at a time, in one cell of an account"
-    )
-    is_enabled = models.BooleanField(default=True)
-
-    class Meta:
-        ordering = ["account__name"]
-        verbose_name_plural = "renewal policies"
-        constraints = [
-            models.UniqueConstraint(fields=["account"], name="renewal_once", nulls_distinct=False),
-            models.CheckConstraint(
-                condition=models.Q(share__gte=10, share__lte=95, at_once__gte=1), name="renewal_has_limits"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"renewal of certificates in {self.account or 'every account'}"
-
-    def event_context(self) -> dict[str, int | None]:
-        return {"account_id": self.account_id}
-
-
-class SimulatedInstance(models.Model):
-    """The simulated provider's whole reality of one instance, and the faults it was ordered to have."""
-
-    AUDIT_EXEMPT = "it plays the world outside the portal"
-
-    instance = models.OneToOneField(
-        Instance, on_delete=models.CASCADE, primary_key=True, related_name="simulated"
-    )
-    state = models.CharField(max_length=10, default="running")
-    version = models.CharField(max_length=40)
-    generation = models.PositiveBigIntegerField(default=1)
-    ready_at = models.DateTimeField(null=True, blank=True, help_text="until then it is starting")
-    effects = models.PositiveBigIntegerField(default=0, help_text="changes applied so far")
-    crash_on_version = models.CharField(max_length=40, blank=True)
-    fault = models.CharField(max_length=10, choices=Fault.choices, default=Fault.NONE)
-    fault_value = models.FloatField(default=0, help_text="slow: seconds; flaky: probability")
-
-    def __str__(self) -> str:
-        return f"simulated instance {self.instance_id}"
-
-
-class SimulatedEffect(models.Model):
-    """One change that the simulated provider really applied."""
-
-    AUDIT_EXEMPT = "it plays the world outside the portal"
-
-    id = models.BigAutoField(primary_key=True)
-    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="effects")
-    kind = models.CharField(max_length=10)
-    version = models.CharField(max_length=40)
-    generation = models.PositiveBigIntegerField()
-    at = models.DateTimeField(default=timezone.now)
-
-    def __str__(self) -> str:
-        return f"{self.kind} on instance {self.instance_id}"
