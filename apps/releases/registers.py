@@ -3,9 +3,9 @@
 from apps.core import navigation, palette
 from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
-from apps.operations import guard_rails, ticks
+from apps.operations import endings, guard_rails, ticks
 
-from . import guarding, notices, scopes, search
+from . import driving, guarding, notices, scopes, search, stopping
 
 
 def register() -> None:
@@ -14,6 +14,8 @@ def register() -> None:
     notices.register()
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
+    guard_rails.register("ended rollouts", stopping.of_ended_rollouts)
+    endings.register("rollouts", driving.go_on)
     simulated.register_versions(search.known_versions)
     navigation.register(navigation.NavItem("Releases", "releases:list", group="Change", order=10, key="r"))
     navigation.register(navigation.NavItem("Rollouts", "releases:rollouts", group="Change", order=11))
