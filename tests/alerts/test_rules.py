@@ -17,8 +17,9 @@ from django.utils import timezone
 from apps.access.models import User
 from apps.alerts import processing
 from apps.alerts.models import Alert, AlertRule
-from apps.alerts.rules import asking, evaluating, keeping
+from apps.alerts.rules import evaluating, keeping
 from apps.fleet.models import Cell, Instance, Measurement
+from apps.fleet.prometheus import Unanswered, ask
 from tests.alerts.conftest import open_alerts
 from tests.factories import as_system, make_cell, make_instance
 
@@ -243,8 +244,8 @@ class TestPromQL:
 
     def test_without_a_prometheus_it_says_so(self, boss: User, settings: Any) -> None:
         settings.PROMETHEUS_URL = ""
-        with pytest.raises(asking.Unanswered, match="PROMETHEUS_URL"):
-            asking.ask("up")
+        with pytest.raises(Unanswered, match="PROMETHEUS_URL"):
+            ask("up")
 
 
 class TestWhoMay:

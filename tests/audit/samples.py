@@ -72,6 +72,7 @@ from apps.releases.models import (
     Freeze,
     Hold,
     HotPatch,
+    MetricSource,
     Release,
     Rollout,
     VexStatement,
@@ -377,6 +378,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"until": LATER + timedelta(days=1)},
     ),
     ClockPolicy: (lambda: ClockPolicy(severity="low", hours=5), {"hours": 6}),
+    MetricSource: (lambda: MetricSource(name=_n("source")), {"step_seconds": 30}),
     ClockStep: (
         lambda: ClockStep(percent=50, name="security", address=f"{_n('security')}@example.com"),
         {"percent": 75},

@@ -324,6 +324,10 @@ class World:
             "releases:end_window": {"window_pk": self.window.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
+            **{
+                f"releases:{name}": {"pk": self.rollout.pk}
+                for name in ("retarget", "extend_hot_patch", "draft_notices", "send_notices")
+            },
             "releases:roll_back_wave": {"pk": self.rollout.pk, "number": 1},
             "releases:remove_step": {"step_pk": self.step.pk},
             **{f"releases:{name}": {"notice_pk": self.notice.pk} for name in ("notice", "notice_told")},

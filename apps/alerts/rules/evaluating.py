@@ -9,13 +9,14 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from apps.fleet import prometheus
 from apps.fleet.choices import Wanted
 from apps.fleet.models import Instance
 
 from .. import intake
 from ..choices import AlertState, Direction, Metric, RuleKind, Severity, SignalState
 from ..models import Alert, AlertRule, Signal
-from . import asking, measuring
+from . import measuring
 
 logger = logging.getLogger(__name__)
 SOURCE = "rules"
@@ -51,7 +52,7 @@ def evaluate(now: datetime | None = None) -> int:
         error = ""
         try:
             wrote += _say(rule, find(rule, now), now)
-        except asking.Unanswered as refusal:
+        except prometheus.Unanswered as refusal:
             error = str(refusal)[:300]
         except Exception as fault:
             logger.exception("rule %s failed", rule.pk)
@@ -61,10 +62,10 @@ def evaluate(now: datetime | None = None) -> int:
 
 
 def find(rule: AlertRule, now: datetime) -> Finding:
-    """What it finds now. Raises asking.Unanswered."""
+    """What it finds now. Raises prometheus.Unanswered."""
     window = timedelta(seconds=rule.window)
     if rule.kind == RuleKind.PROMQL:
-        samples = asking.ask(rule.query)
+        samples = prometheus.ask(rule.query)
         return Finding([Found(f"{s.value:g}", labels=s.labels) for s in samples], None)
     if rule.kind == RuleKind.ABSENCE:
         silent = measuring.silent(rule, now - window)
