@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.access.choices import ScopeKind
 from apps.operations.services import submit_many
+from apps.releases.models import Freeze, Hold, Window
 from tests import factories
 
 GOLDEN = Path(__file__).with_name("query_counts.json")
@@ -45,6 +48,7 @@ class Fleet:
             instance = factories.make_instance(f"golden-{number}", cell=self.cell)
             tenant = factories.make_tenant(f"golden-{number}", name=f"Golden {number}")
             factories.place(tenant, instance)
+            self._rules(number, tenant)
             made.append(instance)
             self.first, self.tenant = self.first or instance, self.tenant or tenant
         done = submit_many(
@@ -52,6 +56,17 @@ class Fleet:
         )
         self.operation = self.operation or done.operations[0]
         self.size = size
+
+    def _rules(self, number: int, tenant: Any) -> None:
+        """A window, a hold and a freeze each: what the rules' page and the calendar list."""
+        now = timezone.now()
+        ends = now + timedelta(days=1)
+        with factories.as_system():
+            Window.objects.create(tenant=tenant, days=[number % 7], opens_at="22:00")
+            Hold.objects.create(tenant=tenant, until=ends, reason="golden", set_by=self.operator)
+            Freeze.objects.create(
+                name=f"golden {number}", account=self.account, starts_at=now, ends_at=ends, reason="golden"
+            )
 
     def pages(self) -> dict[str, str]:
         return {
@@ -66,6 +81,8 @@ class Fleet:
             "accounts": reverse("accounts:list"),
             "account": reverse("accounts:account", args=[self.account.pk]),
             "operations": reverse("operations:list"),
+            "rules of change": reverse("releases:rules"),
+            "calendar": reverse("releases:calendar"),
             "operation": reverse("operations:operation", args=[self.operation.pk]),
             "palette": reverse("core:palette") + "?q=golden-0",
             "bar": reverse("core:bar"),
