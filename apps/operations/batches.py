@@ -109,7 +109,9 @@ def approve_waiting(batch: Batch, *, actor: Any) -> int:
 def _locked(rows: QuerySet[Operation], *states: str) -> list[Operation]:
     """The rows, locked in the order of their ids. One that has left `states` meanwhile is no longer among them."""
     ids = list(rows.values_list("pk", flat=True))
-    again = Operation.objects.filter(pk__in=among(ids), state__in=states, started_at__isnull=True).order_by("id")
+    again = Operation.objects.filter(pk__in=among(ids), state__in=states, started_at__isnull=True).order_by(
+        "id"
+    )
     return list(again.select_for_update(of=("self",)))
 
 

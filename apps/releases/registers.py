@@ -24,6 +24,7 @@ def register() -> None:
     )
     palette.register("releases", search.find_releases)
     benches.register("releases", _bench)
+    benches.register("trials", _trials)
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
     ticks.register("hot patches", every=30.0, send=_send("watch_hot_patches"))
@@ -36,6 +37,12 @@ def _bench() -> "benches.Bench":
     from .benches.rollouts import releases
 
     return releases
+
+
+def _trials() -> "benches.Bench":
+    from .benches.trials import trials
+
+    return trials
 
 
 def _send(name: str) -> "ticks.Send":

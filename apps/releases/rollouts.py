@@ -163,6 +163,8 @@ def _reopen(rollout: Rollout) -> None:
     rollout.targets.filter(state=TargetState.FAILED).update(
         state=TargetState.WAITING, attempt=F("attempt") + 1, operation_id=None, why=""
     )
+    # What was cancelled with the rollout is due at once.
+    rollout.targets.filter(state=TargetState.WAITING).exclude(why="").update(why="")
 
 
 def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
