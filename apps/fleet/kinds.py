@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from apps.access.choices import Permission
+from apps.core.arrays import among
 from apps.core.context import acting, current
 from apps.core.texts import storable
 from apps.operations.kinds import Done, Failed, Kind, Later, Outcome, Step, Work, failure_of
@@ -99,7 +100,7 @@ def _want(works: Sequence[Work], want: Callable[[Work], dict[str, str]]) -> None
     act = current()
     for wish, group in wishes.items():
         columns = dict(wish)
-        rows = Instance.objects.filter(pk__in=[work.target_id for work in group]).exclude(**columns)
+        rows = Instance.objects.filter(pk__in=among(work.target_id for work in group)).exclude(**columns)
         with acting(act.actor if act else None, operation_of={work.target_id: work.id for work in group}):
             rows.update(**columns)
 
@@ -149,13 +150,12 @@ def _is_new_version_good(work: Work, seen: Observation) -> Outcome:
     version = work.params["version"]
     waited = (work.now() - work.step_started_at).total_seconds()
     if seen.state == "running" and seen.healthy and seen.version == version:
-        since = work.notes.get("healthy_since")
-        if since is None:
-            work.notes["healthy_since"] = timezone.now().isoformat()
-            return Later(LOOK, "healthy, watching that it stays so")
-        if (timezone.now() - datetime.fromisoformat(since)).total_seconds() >= SOAK:
+        now = timezone.now()
+        since = work.notes.setdefault("healthy_since", now.isoformat())
+        left = SOAK - (now - datetime.fromisoformat(since)).total_seconds()
+        if left <= 0:
             return Done(f"healthy on version {version}")
-        return Later(LOOK, "healthy, watching that it stays so")
+        return Later(min(LOOK, left), "healthy, watching that it stays so")
     work.notes.pop("healthy_since", None)
     if seen.state in ("stopped", "missing") and waited > CRASHED:
         return Failed(f"Version {version} does not run: {seen.detail or seen.state}.", retryable=False)
@@ -182,7 +182,7 @@ def _is_old_version_back(work: Work, seen: Observation) -> Outcome:
 
 def _note_for_deploy(works: Sequence[Work]) -> dict[int, Outcome]:
     """As `_note`, and which version to come back to; a version that the provider has not got fails here."""
-    rows = Instance.objects.filter(pk__in=[w.target_id for w in works])
+    rows = Instance.objects.filter(pk__in=among(w.target_id for w in works))
     before = {
         pk: (version, wanted) for pk, version, wanted in rows.values_list("pk", "wanted_version", "wanted")
     }

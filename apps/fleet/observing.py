@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from apps.access.services import system_actor
+from apps.core.arrays import among
 from apps.core.choices import Tone
 from apps.core.events import record
 from apps.core.models import Event
@@ -112,12 +113,12 @@ def record_observations(observations: Mapping[int, Observation], *, since: datet
     if not observations:
         return 0
     with transaction.atomic():
-        rows = Instance.objects.filter(pk__in=list(observations)).order_by("pk")
+        rows = Instance.objects.filter(pk__in=among(observations)).order_by("pk")
         differ = [pk for pk, before, after, *_ in _compared(rows, observations, since) if before != after]
         if not differ:
             return 0
         # Locked in order of id, as every other writer of many rows does, so that none waits in a circle.
-        locked = rows.filter(pk__in=differ).select_for_update(of=("self",))
+        locked = rows.filter(pk__in=among(differ)).select_for_update(of=("self",))
         changed, events, turns = [], [], []
         prober = system_actor("probe").pk
         for pk, before, after, row, seen in _compared(locked, observations, since):

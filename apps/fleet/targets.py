@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from django.db.models import F
 
+from apps.core.arrays import among
 from apps.operations.kinds import TargetInfo
 
 from .choices import InstanceKind
@@ -13,13 +14,15 @@ from .providers.base import Target
 
 def describe(ids: Sequence[int]) -> dict[int, TargetInfo]:
     """Infos for the engine, by id. The tenant is named where there is only one: on a dedicated instance."""
-    rows = Instance.objects.filter(pk__in=list(ids)).values_list(
+    rows = Instance.objects.filter(pk__in=among(ids)).values_list(
         "pk", "name", "cell_id", "cell__region__account_id", "kind", "locked_reason", "cell__locked_reason"
     )
     infos = list(rows)
     dedicated = [row[0] for row in infos if row[4] == InstanceKind.DEDICATED]
     tenants = dict(
-        Placement.objects.filter(instance_id__in=dedicated).order_by().values_list("instance_id", "tenant_id")
+        Placement.objects.filter(instance_id__in=among(dedicated))
+        .order_by()
+        .values_list("instance_id", "tenant_id")
     )
     return {
         pk: TargetInfo(
@@ -50,7 +53,7 @@ def provider_targets(ids: Sequence[int]) -> dict[str, dict[int, Target]]:
     """Targets for the providers: by provider name, then by instance id. Two queries."""
     found: dict[str, dict[int, Target]] = {}
     tenants = _tenant_keys(ids)
-    rows = Instance.objects.filter(pk__in=list(ids)).values_list(
+    rows = Instance.objects.filter(pk__in=among(ids)).values_list(
         "pk", "name", "cell__name", "wanted_version", "workers", "cell__provider"
     )
     for pk, name, cell, version, workers, provider in rows:
@@ -63,7 +66,7 @@ def provider_targets(ids: Sequence[int]) -> dict[str, dict[int, Target]]:
 def _tenant_keys(ids: Sequence[int]) -> Mapping[int, tuple[str, ...]]:
     keys: dict[int, list[str]] = {}
     rows = (
-        Placement.objects.filter(instance_id__in=list(ids))
+        Placement.objects.filter(instance_id__in=among(ids))
         .order_by("tenant_id")
         .annotate(key=F("tenant__key"))
     )

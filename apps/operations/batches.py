@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.access import hands
 from apps.access.choices import Permission
 from apps.access.scoping import visible
+from apps.core.arrays import among
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -51,14 +52,24 @@ def cancel_waiting(batch: Batch, *, actor: Any, reason: str) -> int:
 
     Raises Refused without a reason, or when nothing waits (any more).
     """
+    if not (number := cancel_those(cancellable(batch, actor), actor=actor, reason=reason)):
+        raise Refused("None of them waits any more: each has begun or ended.")
+    return number
+
+
+def cancel_those(rows: QuerySet[Operation], *, actor: Any, reason: str) -> int:
+    """Cancel those of `rows`, which the caller has found that `actor` may cancel, that have not begun; gives how many.
+
+    Raises Refused without a reason.
+    """
     reason = " ".join(reason.split())[:500]
     if len(reason) < MIN_REASON:
         raise Refused("Say why they are cancelled, in a few words.")
     now = timezone.now()
     with transaction.atomic(durable=True), acting(actor, reason=reason):
-        waiting = _locked(cancellable(batch, actor), State.PENDING, State.AWAITING_APPROVAL)
+        waiting = _locked(rows, State.PENDING, State.AWAITING_APPROVAL)
         if not waiting:
-            raise Refused("None of them waits any more: each has begun or ended.")
+            return 0
         Operation.objects.filter(pk__in=[o.pk for o in waiting]).update(
             state=State.CANCELLED,
             finished_at=now,
@@ -103,7 +114,9 @@ def approve_waiting(batch: Batch, *, actor: Any) -> int:
 def _locked(rows: QuerySet[Operation], *states: str) -> list[Operation]:
     """The rows, locked in the order of their ids. One that has left `states` meanwhile is no longer among them."""
     ids = list(rows.values_list("pk", flat=True))
-    again = Operation.objects.filter(pk__in=ids, state__in=states, started_at__isnull=True).order_by("id")
+    again = Operation.objects.filter(pk__in=among(ids), state__in=states, started_at__isnull=True).order_by(
+        "id"
+    )
     return list(again.select_for_update(of=("self",)))
 
 

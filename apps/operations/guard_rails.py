@@ -1,7 +1,7 @@
 """Policies that an operation must pass before it is accepted, and again before it starts."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .kinds import Kind, TargetInfo
@@ -17,13 +17,17 @@ class Objection:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is about to be done, on all its targets at once. `starting`: the second look, before the start."""
+    """What is about to be done, on all its targets at once.
+
+    `starting`: the second look, before the start; `operations` are then the operations' ids by target.
+    """
 
     kind: Kind
     targets: Sequence[TargetInfo]
     params: Mapping[str, Any]
     actor: Any
     starting: bool = False
+    operations: Mapping[int, int] = field(default_factory=dict)
 
 
 GuardRail = Callable[[Request], Mapping[int, Objection]]

@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
+from apps.core.arrays import among
 
 from . import approvals, guard_rails
 from .choices import State
@@ -65,7 +66,7 @@ def plan(*, kind: str, target_ids: Sequence[int], params: Mapping[str, Any], act
         )
     target = find_target(found.target_type)
     infos = target.describe(ids)
-    rows = target.model._default_manager.filter(pk__in=ids)
+    rows = target.model._default_manager.filter(pk__in=among(ids))
     seen = set(visible(actor, rows, Permission.VIEW).values_list("pk", flat=True))
     may = set(visible(actor, rows, found.permission).values_list("pk", flat=True)) & seen
     result = Plan(found, cleaned)

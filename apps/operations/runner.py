@@ -5,6 +5,7 @@ One thread carries up to `OPERATIONS_BATCH` operations at once: a step that has 
 leases meanwhile, since a step may take longer than a lease.
 """
 
+import json
 import logging
 import math
 import os
@@ -21,9 +22,10 @@ from django.db import connection
 from django.db.utils import InterfaceError, OperationalError
 
 from apps.access.scoping import visible
+from apps.core.arrays import among
 from apps.core.context import acting
 
-from . import engine, guard_rails
+from . import endings, engine, guard_rails
 from .kinds import Failed, Kind, Later, Outcome, Work, failure_of, find_kind, find_target
 from .models import Operation
 
@@ -132,6 +134,7 @@ def run_due(*, limit: int | None = None, shift: float = SHIFT) -> int:
                 taken += len(fresh)
                 keeping.replace([*works, *fresh])
                 works = works + _admitted(fresh)
+                _tell_ended(fresh, works)
             if not works:
                 return taken
             works = _still_ours(works)
@@ -141,7 +144,15 @@ def run_due(*, limit: int | None = None, shift: float = SHIFT) -> int:
             keeping.replace(works, seconds=_longest(ready))
             works = waiting + (_round(ready) if ready else [])
             keeping.replace(works)
+            _tell_ended(ready, works)
             _rest(works)
+
+
+def _tell_ended(before: Sequence[Work], after: Sequence[Work]) -> None:
+    """Let floors above go on at once with what has left these hands."""
+    left = {work.id for work in after}
+    if kinds := {work.kind for work in before if work.id not in left}:
+        endings.told(kinds)
 
 
 @contextmanager
@@ -311,17 +322,29 @@ def _refused(kind: Kind, works: Sequence[Work]) -> Iterator[tuple[Work, str]]:
     infos = target.describe(ids)
     actors = get_user_model().objects.in_bulk({work.actor_id for work in works})
     found: list[tuple[Work, Sequence[guard_rails.Objection]]] = []
-    for actor_id, group in groupby(sorted(works, key=lambda w: w.actor_id), key=lambda w: w.actor_id):
+
+    def request(work: Work) -> tuple[int, str]:
+        """Who asked, and for what: a guard rail judges one actor's wish with one set of parameters."""
+        return (work.actor_id, json.dumps(work.params, sort_keys=True))
+
+    for (actor_id, _), group in groupby(sorted(works, key=request), key=request):
         actor, mine = actors[actor_id], list(group)
         own = [work.target_id for work in mine]
         allowed = set(
-            visible(actor, target.model._default_manager.filter(pk__in=own), kind.permission).values_list(
-                "pk", flat=True
-            )
+            visible(
+                actor, target.model._default_manager.filter(pk__in=among(own)), kind.permission
+            ).values_list("pk", flat=True)
         )
         present = [infos[pk] for pk in dict.fromkeys(own) if pk in infos]
         objections = guard_rails.objections(
-            guard_rails.Request(kind, present, mine[0].params, actor, starting=True)
+            guard_rails.Request(
+                kind,
+                present,
+                mine[0].params,
+                actor,
+                starting=True,
+                operations={work.target_id: work.id for work in mine},
+            )
         )
         for work in mine:
             if work.target_id not in infos:

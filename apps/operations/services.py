@@ -21,6 +21,7 @@ from django.utils import timezone
 from apps.access import hands
 from apps.access.choices import Permission
 from apps.access.scoping import allowed, require
+from apps.core.arrays import among, among_texts
 from apps.core.choices import Tone
 from apps.core.context import acting, under
 from apps.core.events import record
@@ -157,7 +158,9 @@ def _earlier(
     if with_batch:
         batch = Batch.objects.filter(idempotency_key=key).first()
         return _repeat(batch, found, target_ids, cleaned, actor) if batch else None
-    found_before = Operation.objects.filter(idempotency_key__in=[f"{key}:{pk}" for pk in target_ids])
+    found_before = Operation.objects.filter(
+        idempotency_key__in=among_texts(f"{key}:{pk}" for pk in target_ids)
+    )
     earlier = {operation.target_id: operation for operation in found_before}
     if any(o.fingerprint != _fingerprint(kind, pk, cleaned, actor.pk) for pk, o in earlier.items()):
         raise _used_for_another(key)
@@ -206,6 +209,7 @@ def _insert(
     if not made.accepted:
         return []
     state = State.AWAITING_APPROVAL if made.approval_reason else State.PENDING
+    pks, now = _reserve_ids(len(made.accepted))
     seen = approvals.facts_of(made.kind, made.accepted) if made.approval_reason else {}
     operations = [
         Operation(
@@ -230,35 +234,47 @@ def _insert(
             approval_reason=made.approval_reason,
             state=state,
             # By the database's clock, as whatever compares it: this machine's may go wrong by minutes.
-            run_after=run_after or Now(),
+            # A value, no expression: with one the insert would be written out row by row.
+            run_after=run_after or now,
         )
-        for pk, info in zip(_reserve_ids(len(made.accepted)), made.accepted, strict=True)
+        for pk, info in zip(pks, made.accepted, strict=True)
     ]
     Operation.objects.create_unrecorded(operations, batch_size=1_000, ignore_conflicts=True)
-    stored = {
-        o.idempotency_key: o
-        for o in Operation.objects.filter(idempotency_key__in=[o.idempotency_key for o in operations])
-    }
-    for wanted in operations:
-        found = stored[wanted.idempotency_key]
-        if (found.fingerprint, found.batch_id) != (wanted.fingerprint, wanted.batch_id):
-            raise _used_for_another(key)
-    new = [o for o in operations if stored[o.idempotency_key].pk == o.pk]
+    earlier = _in_whose_place(operations, key)
+    new = [o for o in operations if o.idempotency_key not in earlier]
     record_created(new)
     record([_submitted(o, made.kind) for o in new])
     if new and state == State.PENDING:
         transaction.on_commit(lambda: nudge(len(new)))
-    return [stored[o.idempotency_key] for o in operations]
+    return [earlier.get(o.idempotency_key, o) for o in operations]
 
 
-def _reserve_ids(count: int) -> list[int]:
-    """Ids ahead of the insert, so that rows which lose to an earlier equal request can be told from ours."""
+def _in_whose_place(operations: Sequence[Operation], key: str) -> dict[str, Operation]:
+    """By key, the operations of an earlier equal request, which stand where ours were not inserted. Raises Refused for an unequal one."""
+    inserted = set(
+        Operation.objects.filter(pk__in=among(o.pk for o in operations)).values_list("pk", flat=True)
+    )
+    lost = {o.idempotency_key: o for o in operations if o.pk not in inserted}
+    if not lost:
+        return {}
+    earlier = {o.idempotency_key: o for o in Operation.objects.filter(idempotency_key__in=list(lost))}
+    for wanted in lost.values():
+        found = earlier[wanted.idempotency_key]
+        if (found.fingerprint, found.batch_id) != (wanted.fingerprint, wanted.batch_id):
+            raise _used_for_another(key)
+    return earlier
+
+
+def _reserve_ids(count: int) -> tuple[list[int], datetime]:
+    """Ids ahead of the insert, so that rows which lose to an earlier equal request can be told from ours; and the time."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT nextval(pg_get_serial_sequence('operations_operation', 'id')) FROM generate_series(1, %s)",
+            "SELECT nextval(pg_get_serial_sequence('operations_operation', 'id')), statement_timestamp() "
+            "FROM generate_series(1, %s)",
             [count],
         )
-        return [row[0] for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+        return [row[0] for row in rows], rows[0][1]
 
 
 def _fingerprint(kind: str, target_id: int, params: Mapping[str, Any], actor_id: int) -> str:

@@ -21,6 +21,7 @@ from .models import (
     Freeze,
     Hold,
     HotPatch,
+    MetricSource,
     Release,
     ReleaseComponent,
     Rollout,
@@ -214,3 +215,9 @@ class CustomerNoticeAdmin(ReadOnlyAdmin):
     list_select_related = ("tenant", "sent_by")
     list_filter = ("state",)
     search_fields = ("tenant__name", "subject")
+
+
+@admin.register(MetricSource)
+class MetricSourceAdmin(ProductAdmin):
+    list_display = ("name", "label", "step_seconds")
+    search_fields = ("name",)

@@ -1,10 +1,5 @@
-"""Many ids in a query: one array parameter instead of thousands, which the driver would have to write out one by one."""
+"""Many ids in a query, as `core.arrays` has them."""
 
-from collections.abc import Iterable
+from apps.core.arrays import among
 
-from django.db.models.expressions import RawSQL
-
-
-def among(ids: Iterable[int]) -> RawSQL:
-    """For `field__in=`: rows whose field is one of these ids."""
-    return RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
+__all__ = ["among"]

@@ -3,10 +3,11 @@
 `advance` takes a lease by one conditional UPDATE and then:
 
 1. `follow`: takes over what became of the operations it had asked for.
-2. `fill`: asks the engine for more, as many as concurrency and blast radius allow. It looks for an operation of
-   its own key first; the key (`rollout:id:wave:attempt:instance`) lets the engine accept each only once. So a
-   worker that dies after the engine accepted and before the target says so costs nothing.
+2. `asking.fill`: asks the engine for more, as many as concurrency and blast radius allow.
 3. `decide`: asks the gate, and moves the wave and the rollout by conditional UPDATEs.
+
+It goes on for as long as there is news, and is called by the worker in whose hands operations ended (`go_on`), so
+that what the blast radius has got free is filled at once; the tick is for what no operation tells of.
 
 A worker may die between any two statements, and two may drive at once when a lease ran out: each step looks at rows,
 acts, and is the same when done twice. The engine's transactions are durable and stand alone, so a rollout's own
@@ -15,48 +16,46 @@ states are never written in one transaction with a submission.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, Q
-from django.http import Http404
 from django.utils import timezone
 
 from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
-from apps.operations import services as engine
-from apps.operations.choices import Via
+from apps.fleet.choices import Health, Wanted
+from apps.operations.choices import ENDED
 from apps.operations.models import Operation
-from apps.operations.services import Refused
 
+from .asking import BACK, CHUNK, LEAST, ask, fill, is_full, let_through, settle
 from .choices import BEHIND, MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .evidence import evidence_of
-from .gates import judge
+from .gates import Evidence, judge
 from .guarding import BLAST
-from .leaving import leave_shut
 from .models import Rollout, RolloutTarget, Wave
-from .returning import return_waves, send_back
+from .returning import return_waves
 from .rollouts import cancel_waiting, move_rollout
 from .scheduling import start_due
-from .standing import frozen_until, held_instances
+from .stopping import NOT_BEGUN
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that one worker may drive a rollout before another may try.
 LEASE = 30.0
-#: Operations asked for in one request to the engine.
-CHUNK = 500
+#: Steps of one call at most: a rollout that always has news leaves its worker to others now and then.
+STEPS = 200
 
 FOLLOW = """
 UPDATE releases_rollouttarget t
    SET state = CASE WHEN o.state = 'succeeded' THEN 'done'
                     WHEN o.state = 'cancelled' THEN CASE WHEN %(stopped)s THEN 'waiting' ELSE 'skipped' END
-                    WHEN o.error LIKE %(blast)s AND NOT o.is_undoing THEN 'waiting' ELSE 'failed' END,
+                    WHEN (o.error LIKE %(blast)s OR o.error LIKE %(ended)s) AND NOT o.is_undoing THEN 'waiting'
+                    ELSE 'failed' END,
        attempt = t.attempt + (o.state <> 'succeeded')::int,
        operation_id = CASE WHEN o.state = 'failed' AND o.error LIKE %(blast)s THEN NULL ELSE t.operation_id END,
        why = left(o.error, 300), changed_at = now()
@@ -74,12 +73,6 @@ UPDATE releases_rollouttarget t
  WHERE o.id = t.undo_operation_id AND t.rollout_id = %(rollout)s AND t.state = 'returning'
    AND o.state IN ('succeeded', 'failed', 'cancelled')
 """
-ATTACH = """
-UPDATE releases_rollouttarget t
-   SET {column} = v.operation_id, state = %(state)s, why = '', changed_at = now()
-  FROM unnest(%(targets)s::bigint[], %(operations)s::bigint[]) AS v(target_id, operation_id)
- WHERE t.id = v.target_id AND t.state = %(since)s
-"""
 
 
 def driven() -> list[int]:
@@ -95,7 +88,7 @@ def driven() -> list[int]:
 
 
 def advance_all(*, shift: float = 0.0) -> int:
-    """Drive every rollout a step, again and again for `shift` seconds; gives how many steps were taken.
+    """Drive every rollout, again and again for `shift` seconds; gives how many were driven, each time counted.
 
     Where there is nothing to drive, or others drive it, the worker's thread is given back at once.
     """
@@ -109,16 +102,38 @@ def advance_all(*, shift: float = 0.0) -> int:
         time.sleep(0.25)
 
 
+def go_on(kinds: Collection[str]) -> None:
+    """Operations ended in this worker: rollouts take over what became of theirs, and ask for more."""
+    if "deploy" in kinds:
+        for pk in driven():
+            advance(pk)
+
+
 def advance(rollout_id: int) -> bool:
-    """Drive one rollout a step, unless another worker does; gives whether it was driven."""
-    lease = _claim(rollout_id)
-    if lease is None:
-        return False
-    try:
-        _drive(Rollout.objects.select_related("release", "started_by").get(pk=rollout_id))
-    finally:
-        Rollout.objects.filter(pk=rollout_id, claimed_until=lease).unrecorded_update(claimed_until=None)
+    """Drive one rollout for as long as there is news, unless another worker does; gives whether it was driven.
+
+    Who finds it driven by another leaves its news to that one, which looks once more after it has let go.
+    """
+    for step in range(STEPS):
+        lease = _claim(rollout_id)
+        if lease is None:
+            return step > 0
+        try:
+            goes_on = _drive(Rollout.objects.select_related("release", "started_by").get(pk=rollout_id))
+        finally:
+            Rollout.objects.filter(pk=rollout_id, claimed_until=lease).unrecorded_update(claimed_until=None)
+        if not goes_on and not _has_news(rollout_id):
+            break
     return True
+
+
+def _has_news(rollout_id: int) -> bool:
+    """Whether an operation of it has ended that it has not followed."""
+    ended = Operation.objects.filter(state__in=ENDED).order_by()
+    targets = RolloutTarget.objects.filter(rollout=rollout_id).order_by()
+    onward = targets.filter(Exists(ended.filter(pk=OuterRef("operation_id"))), state=TargetState.CHANGING)
+    back = targets.filter(Exists(ended.filter(pk=OuterRef("undo_operation_id"))), state=TargetState.RETURNING)
+    return onward.exists() or back.exists()
 
 
 def _claim(rollout_id: int) -> datetime | None:
@@ -130,27 +145,37 @@ def _claim(rollout_id: int) -> datetime | None:
     return lease if free.unrecorded_update(claimed_until=lease) else None
 
 
-def _drive(rollout: Rollout) -> None:
-    follow(rollout)
-    return_waves(rollout, _ask)
-    if rollout.state == RolloutState.RUNNING:
-        wave = _current_wave(rollout)
-        if wave is None:
-            _finish(rollout)
-            return
-        fill(rollout, wave)
-        decide(rollout, wave)
-    elif rollout.state == RolloutState.ROLLING_BACK:
-        _roll_back(rollout)
+def _drive(rollout: Rollout) -> bool:
+    """One step; gives whether another is due at once."""
+    settle(rollout)
+    freed = follow(rollout)
+    return_waves(rollout, freed)
+    match rollout.state:
+        case RolloutState.RUNNING:
+            wave = _current_wave(rollout)
+            if wave is None:
+                _finish(rollout)
+                return False
+            asks_more = fill(rollout, wave, freed=freed)
+            return decide(rollout, wave) or asks_more
+        case RolloutState.ROLLING_BACK:
+            return _roll_back(rollout, freed)
+        case RolloutState.ABORTED:
+            _cancel_asked(rollout, "the rollout was aborted")
+    return False
 
 
-def follow(rollout: Rollout) -> None:
-    """Take over what became of the operations asked for."""
+def follow(rollout: Rollout) -> int:
+    """Take over what became of the operations asked for; gives how many have ended."""
     stopped = rollout.state in (RolloutState.ABORTED, RolloutState.ROLLING_BACK)
-    values: dict[str, Any] = {"rollout": rollout.pk, "stopped": stopped, "blast": f"{BLAST}%"}
+    values: dict[str, Any] = {
+        "rollout": rollout.pk, "stopped": stopped, "blast": f"{BLAST}%", "ended": f"{NOT_BEGUN}%"
+    }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(FOLLOW, values)
+        ended: int = cursor.rowcount
         cursor.execute(FOLLOW_BACK, values)
+        return ended + int(cursor.rowcount)
 
 
 def _current_wave(rollout: Rollout) -> Wave | None:
@@ -163,171 +188,59 @@ def _current_wave(rollout: Rollout) -> Wave | None:
     return wave
 
 
-# --- Asking for more ----------------------------------------------------------------------------
-
-
-def fill(rollout: Rollout, wave: Wave) -> None:
-    """Ask for as many changes of this wave as concurrency, holds, freezes and blast radius allow now."""
-    room = rollout.concurrency - rollout.targets.filter(state=TargetState.CHANGING).count()
-    if room <= 0:
-        return
-    waiting = leave_shut(rollout, wave)
-    # Those that were refused before come last, so that they do not keep the others from their turn.
-    rows = list(
-        waiting.select_related("instance__cell__region").order_by("why", "position")[: min(room, CHUNK)]
-    )
-    rows = _leave_held(rollout, rows)
-    rows = _leave_frozen(rollout, rows)
-    rows = _leave_arrived(rollout, rows)
-    for attempt in sorted({target.attempt for target in rows}):
-        mine = [target for target in rows if target.attempt == attempt]
-        key = f"rollout:{rollout.pk}:{wave.number}:{attempt}"
-        _ask(rollout, mine, key=key, version=rollout.release.version, is_back=False)
-
-
-def _leave_held(rollout: Rollout, rows: list[RolloutTarget]) -> list[RolloutTarget]:
-    held = held_instances([target.instance_id for target in rows], rollout.release.version)
-    for target in rows:
-        if why := held.get(target.instance_id):
-            RolloutTarget.objects.filter(pk=target.pk, state=TargetState.WAITING).update(
-                state=TargetState.HELD, why=why[:300], changed_at=timezone.now()
-            )
-    return [target for target in rows if target.instance_id not in held]
-
-
-def _leave_frozen(rollout: Rollout, rows: list[RolloutTarget]) -> list[RolloutTarget]:
-    frozen = frozen_until(rollout.release)
-    if not frozen:
-        return rows
-    why = frozen.get(None) or next(iter(frozen.values()))
-    free = [t for t in rows if None not in frozen and t.instance.cell.region.account_id not in frozen]
-    if len(free) < len(rows):
-        _note(rollout, why)
-    return free
-
-
-def _leave_arrived(rollout: Rollout, rows: list[RolloutTarget]) -> list[RolloutTarget]:
-    """Who was brought to the version by somebody else meanwhile is done."""
-    version = rollout.release.version
-    there = [t for t in rows if t.instance.wanted_version == version == t.instance.version and t.attempt == 1]
-    open_there = set(_own_operations(rollout, there).values()) if there else set()
-    if there and not open_there:
-        RolloutTarget.objects.filter(pk__in=[t.pk for t in there], state=TargetState.WAITING).update(
-            state=TargetState.DONE, why="it ran this version already", changed_at=timezone.now()
-        )
-        return [t for t in rows if t not in there]
-    return rows
-
-
-def _own_operations(rollout: Rollout, rows: Sequence[RolloutTarget]) -> dict[int, int]:
-    keys = {f"rollout:{rollout.pk}:{t.wave}:{t.attempt}:{t.instance_id}": t.pk for t in rows}
-    found = Operation.objects.filter(idempotency_key__in=list(keys)).values_list("idempotency_key", "pk")
-    return {keys[key]: pk for key, pk in found}
-
-
-def _ask(rollout: Rollout, rows: Sequence[RolloutTarget], *, key: str, version: str, is_back: bool) -> None:
-    """Look for operations of this key, ask for those that lack, and note on each target what came of it."""
-    known = dict(
-        Operation.objects.filter(idempotency_key__in=[f"{key}:{t.instance_id}" for t in rows]).values_list(
-            "target_id", "pk"
-        )
-    )
-    left = [target for target in rows if target.instance_id not in known]
-    refused: dict[int, str] = {}
-    if left:
-        made, refused = _submit(rollout, [t.instance_id for t in left], key, version)
-        known |= made
-    _attach(rows, known, is_back=is_back)
-    _tell_refused(rollout, rows, refused, is_back=is_back)
-
-
-def _submit(
-    rollout: Rollout, ids: Sequence[int], key: str, version: str
-) -> tuple[dict[int, int], dict[int, str]]:
-    """Operation ids by instance, and why not by instance."""
-    try:
-        done = engine.submit_many(
-            kind="deploy",
-            target_ids=ids,
-            params={"version": version},
-            actor=rollout.started_by,
-            reason=f"rollout #{rollout.pk}: {rollout.reason}"[:500],
-            idempotency_key=key,
-            via=Via.SYSTEM,
-            with_batch=False,
-        )
-    except (Refused, PermissionDenied, Http404) as error:
-        return {}, dict.fromkeys(ids, str(error))
-    return {o.target_id: o.pk for o in done.operations}, {r.target_id: r.why for r in done.refused}
-
-
-def _attach(rows: Sequence[RolloutTarget], operations: Mapping[int, int], *, is_back: bool) -> None:
-    pairs = [(t.pk, operations[t.instance_id]) for t in rows if t.instance_id in operations]
-    if not pairs:
-        return
-    values: dict[str, Any] = {
-        "targets": [pk for pk, _ in pairs],
-        "operations": [pk for _, pk in pairs],
-        "state": TargetState.RETURNING if is_back else TargetState.CHANGING,
-        "since": TargetState.DONE if is_back else TargetState.WAITING,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(ATTACH.format(column="undo_operation_id" if is_back else "operation_id"), values)
-
-
-def _tell_refused(
-    rollout: Rollout, rows: Sequence[RolloutTarget], refused: Mapping[int, str], *, is_back: bool
-) -> None:
-    """What the blast radius refuses is asked again; anything else is written on its target."""
-    if blasted := next((why for why in refused.values() if why.startswith(BLAST)), ""):
-        _note(rollout, blasted)
-    elif rollout.note:
-        _note(rollout, "")
-    for target in rows:
-        why = refused.get(target.instance_id, "")
-        if why and not why.startswith(BLAST) and target.why != why[:300]:
-            changed: dict[str, Any] = {"state": TargetState.STAYED} if is_back else {}
-            RolloutTarget.objects.filter(pk=target.pk, state=target.state).update(why=why[:300], **changed)
-
-
-def _note(rollout: Rollout, text: str) -> None:
-    if rollout.note != text[:300]:
-        rollout.note = text[:300]
-        Rollout.objects.filter(pk=rollout.pk).unrecorded_update(note=rollout.note)
-
-
 # --- Deciding -----------------------------------------------------------------------------------
 
 
-def decide(rollout: Rollout, wave: Wave) -> None:
-    """Ask the gate about a wave, and do what it says."""
+def decide(rollout: Rollout, wave: Wave) -> bool:
+    """Ask the gate about a wave, and do what it says; gives whether the rollout has moved by it."""
     states = dict(
         rollout.targets.filter(wave=wave.number).order_by().values_list("state").annotate(number=Count("pk"))
     )
-    is_moving = bool(states.get(TargetState.WAITING) or states.get(TargetState.CHANGING))
-    if not is_moving and wave.state == WaveState.RUNNING:
+    moving = states.get(TargetState.WAITING, 0) + states.get(TargetState.CHANGING, 0)
+    if not moving and wave.state == WaveState.RUNNING:
         Wave.objects.filter(pk=wave.pk, state=WaveState.RUNNING).update(
             state=WaveState.BAKING, baking_since=timezone.now()
         )
         wave.refresh_from_db()
-    judgement = judge(evidence_of(rollout, wave))
+    if moving and not _is_in_trouble(rollout, wave, states):
+        # Most of the looks: nothing to weigh but a number.
+        left_out = states.get(TargetState.SKIPPED, 0) + states.get(TargetState.HELD, 0)
+        judgement = judge(Evidence(size=sum(states.values()) - left_out, moving=moving))
+    else:
+        judgement = judge(evidence_of(rollout, wave))
     reasons = [list(reason) for reason in judgement.reasons]
     if judgement.verdict == Verdict.FAIL:
         _fail(rollout, wave, reasons)
-    elif judgement.verdict == Verdict.PASS and wave.state == WaveState.BAKING:
-        _pass(rollout, wave, reasons)
-    elif (wave.verdict, wave.reasons) != (judgement.verdict, reasons):
+        return True
+    if judgement.verdict == Verdict.PASS and wave.state == WaveState.BAKING:
+        return _pass(rollout, wave, reasons)
+    if (wave.verdict, wave.reasons) != (judgement.verdict, reasons):
         Wave.objects.filter(pk=wave.pk, state=wave.state).update(verdict=judgement.verdict, reasons=reasons)
+    return False
 
 
-def _pass(rollout: Rollout, wave: Wave, reasons: list[list[str]]) -> None:
+def _is_in_trouble(rollout: Rollout, wave: Wave, states: Mapping[str, int]) -> bool:
+    """Whether something of a wave failed, or what it changed is not well: then the gate looks at it whole."""
+    if states.get(TargetState.FAILED):
+        return True
+    done = rollout.targets.filter(wave=wave.number, state=TargetState.DONE, instance__wanted=Wanted.RUNNING)
+    return done.filter(instance__health__in=[Health.FAILING, Health.DEGRADED]).exists()
+
+
+def _pass(rollout: Rollout, wave: Wave, reasons: list[list[str]]) -> bool:
+    """Let a wave pass, unless somebody has put a target (back) into it since the gate looked."""
+    still = rollout.targets.filter(wave=wave.number, state__in=[TargetState.WAITING, TargetState.CHANGING])
     with transaction.atomic(durable=True), acting(system_actor("rollout"), reason=reasons[0][1]):
-        moved = Wave.objects.filter(pk=wave.pk, state=WaveState.BAKING).update(
+        # Who puts one in holds the wave's row until that is committed.
+        Wave.objects.select_for_update().get(pk=wave.pk)
+        rows = Wave.objects.filter(pk=wave.pk, state=WaveState.BAKING)
+        moved = not still.exists() and rows.update(
             state=WaveState.PASSED, verdict=Verdict.PASS, reasons=reasons, finished_at=timezone.now()
         )
         if moved:
             title = f"Rollout #{rollout.pk}: the gate let wave {wave.number} pass"
             record([event("rollout.gate_passed", title, tone=Tone.OK)])
+    return bool(moved)
 
 
 def _fail(rollout: Rollout, wave: Wave, reasons: list[list[str]]) -> None:
@@ -363,16 +276,21 @@ def _finish(rollout: Rollout) -> None:
         )  # fmt: skip
 
 
-def _roll_back(rollout: Rollout) -> None:
+def _cancel_asked(rollout: Rollout, why: str) -> None:
+    """Cancel what has not begun: who decided may have died before, and a worker may have asked for more since."""
+    cancel_waiting(rollout, actor=rollout.started_by, reason=why)
+
+
+def _roll_back(rollout: Rollout, freed: int) -> bool:
     """Bring what the rollout touched back to the version it had, as many at once as its concurrency says."""
-    # Who decided may have died before the operations that had not begun were cancelled.
-    cancel_waiting(rollout, actor=rollout.started_by, reason="the rollout goes back")
-    room = rollout.concurrency - rollout.targets.filter(state=TargetState.RETURNING).count()
+    _cancel_asked(rollout, "the rollout goes back")
+    room = min(CHUNK, rollout.concurrency - rollout.targets.filter(state=TargetState.RETURNING).count())
+    if is_full(rollout):
+        room = min(room, max(freed, LEAST))
+    asks_more = False
     if room > 0:
-        rows = list(
-            rollout.targets.filter(state=TargetState.DONE).order_by("-wave", "position")[: min(room, CHUNK)]
-        )
-        send_back(rollout, rows, _ask)
+        rows = list(rollout.targets.filter(state=TargetState.DONE).order_by("-wave", "position")[:room])
+        asks_more = _ask_back(rollout, rows, looks_first=is_full(rollout) and not freed) and len(rows) == room
     if not rollout.targets.filter(state__in=[*TOUCHED, *MOVING]).exists():
         stayed = rollout.targets.filter(state=TargetState.STAYED).count()
         with transaction.atomic(durable=True):
@@ -381,3 +299,17 @@ def _roll_back(rollout: Rollout) -> None:
                 reason=f"{rollout.why} All that was touched went back" + (f" but {stayed:,}." if stayed else "."),
                 finished_at=timezone.now(), note="",
             )  # fmt: skip
+    return asks_more
+
+
+def _ask_back(rollout: Rollout, rows: Sequence[RolloutTarget], *, looks_first: bool) -> bool:
+    """Ask for the ways back, by version; gives whether all were accepted."""
+    refused = 0
+    for version in sorted({target.from_version for target in rows}):
+        mine: Sequence[RolloutTarget] = [target for target in rows if target.from_version == version]
+        if looks_first:
+            let = let_through(rollout, mine, version=version)
+            refused += len(mine) - len(let)
+            mine = let
+        refused += ask(rollout, mine, BACK, version=version)
+    return bool(rows) and not refused

@@ -1,6 +1,6 @@
 """What the gate looks at: health of a wave's instances, failed changes, traffic of both sides over the same minutes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -8,9 +8,11 @@ from django.utils import timezone
 
 from apps.fleet.choices import Health, ProviderName, Wanted
 from apps.fleet.models import Instance, Measurement
+from apps.fleet.prometheus import Unanswered
 
 from .choices import GateMode, TargetState
 from .gates import Evidence, Traffic
+from .metering import traffic_from
 from .models import Rollout, RolloutTarget, Wave
 
 #: Instances on the old version that are compared with; more would not make the test any sharper.
@@ -29,7 +31,9 @@ def evidence_of(rollout: Rollout, wave: Wave) -> Evidence:
     done = [t for t in counted if t[0] == TargetState.DONE]
     running = [t for t in done if t[5] == Wanted.RUNNING]
     version = rollout.release.version
-    measured = [t[1] for t in done if t[6] != ProviderName.SIMULATED]
+    # A source of its own may know of any instance; a provider keeps figures of real ones alone.
+    by_provider = rollout.metric_source_id is None
+    measured = {t[1]: t[2] for t in done if not by_provider or t[6] != ProviderName.SIMULATED}
     base = Evidence(
         size=len(counted),
         moving=sum(t[0] in (TargetState.WAITING, TargetState.CHANGING) for t in counted),
@@ -57,24 +61,33 @@ def _bake_left(rollout: Rollout, wave: Wave) -> float:
     return rollout.bake_seconds - (timezone.now() - wave.baking_since).total_seconds()
 
 
-def _with_traffic(base: Evidence, rollout: Rollout, measured: Sequence[int], since: datetime) -> Evidence:
+def _with_traffic(base: Evidence, rollout: Rollout, measured: Mapping[int, str], since: datetime) -> Evidence:
     moved = RolloutTarget.objects.filter(rollout=rollout).exclude(
         state__in=[TargetState.WAITING, TargetState.HELD]
     )
-    controls = list(
+    rows = (
         Instance.objects.exclude(version=rollout.release.version)
         .exclude(pk__in=moved.values("instance_id"))
-        .exclude(cell__provider=ProviderName.SIMULATED)
         .filter(
             wanted=Wanted.RUNNING,
             version__in=RolloutTarget.objects.filter(rollout=rollout).values("from_version"),
         )
         .order_by("pk")
-        .values_list("pk", flat=True)[:MAX_CONTROLS]
     )
-    return replace(
-        base, controls=len(controls), new=traffic_of(measured, since), old=traffic_of(controls, since)
-    )
+    source = rollout.metric_source
+    if source is None:
+        rows = rows.exclude(cell__provider=ProviderName.SIMULATED)
+    controls = dict(rows.values_list("pk", "name")[:MAX_CONTROLS])
+    base = replace(base, controls=len(controls))
+    if not controls:
+        return base
+    if source is None:
+        return replace(base, new=traffic_of(list(measured), since), old=traffic_of(list(controls), since))
+    try:
+        new = traffic_from(source, list(measured.values()), since)
+        return replace(base, new=new, old=traffic_from(source, list(controls.values()), since))
+    except Unanswered as refusal:
+        return replace(base, source_error=str(refusal))
 
 
 def traffic_of(instance_ids: Sequence[int], since: datetime) -> Traffic:

@@ -13,7 +13,7 @@ from apps.tenants.models import Tenant
 
 from .choices import UNDEPLOYABLE, GateMode, Measure, PolicyScope, Severity, VexWhy
 from .customers import BODY, SUBJECT
-from .models import Freeze, Release, Rollout
+from .models import Freeze, MetricSource, Release, Rollout
 from .rules import SCOPE_MODELS
 from .windows import DAYS
 
@@ -83,10 +83,10 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Rollout
         fields = (
-            "release", "query", "canary", "growth", "concurrency", "bake_seconds", "gate", "min_requests", "on_fail", "reason",
+            "release", "query", "canary", "growth", "concurrency", "bake_seconds", "gate", "metric_source", "min_requests", "on_fail", "reason",
         )  # fmt: skip
         labels = {
-            "query": "Instances", "bake_seconds": "Bake time (s)", "gate": "The gate looks at", "reason": "Why",
+            "query": "Instances", "bake_seconds": "Bake time (s)", "gate": "The gate looks at", "metric_source": "Metrics from", "reason": "Why",
             "min_requests": "Requests each side needs", "on_fail": "When a gate fails", "growth": "Growth",
         }  # fmt: skip
         help_texts = {
@@ -100,6 +100,8 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
         release: Any = self.fields["release"]
         release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
         release.empty_label = "choose…"
+        source: Any = self.fields["metric_source"]
+        source.queryset, source.empty_label = visible(user, MetricSource), "each instance's provider"
 
 
 class HotPatchForm(forms.Form):
@@ -161,6 +163,23 @@ class NoticesForm(forms.Form):
         super().__init__(*args, **{"auto_id": "notices-%s", **kwargs})
         for field in self.fields.values():
             field.widget.attrs["data-keep"] = ""
+
+
+class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A source of metrics; one of the same name is changed."""
+
+    reason = reason_field()
+
+    class Meta:
+        model = MetricSource
+        fields = ("name", "label", "requests", "errors", "latency", "step_seconds")
+        labels = {"step_seconds": "Step (s)", "latency": "Mean latency (s)"}
+        help_texts = {"requests": "$instances, $window and $step are filled in"}
+        widgets = {name: forms.Textarea(attrs={"rows": 2}) for name in ("requests", "errors", "latency")}
+
+    def __init__(self, data: Any = None, **kwargs: Any) -> None:
+        named = MetricSource.objects.filter(name=(data or {}).get("name", "").strip()).first()
+        super().__init__(data, instance=named, auto_id="source-%s", **kwargs)
 
 
 class HoursForm(forms.Form):

@@ -63,8 +63,11 @@ def plan_rollout(
     tenants = tenants_of(rows)
     revenue = revenue_of({tenant for served in tenants.values() for tenant in served})
     cheapest = sorted(rows, key=lambda pk: (_worth(tenants.get(pk, ()), revenue), pk))
+    cells = cells_of(cheapest)
     waves = plan_waves(
-        [Candidate(pk, frozenset(tenants.get(pk, ()))) for pk in cheapest], canary=canary, growth=growth
+        [Candidate(pk, frozenset(tenants.get(pk, ())), cells[pk]) for pk in cheapest],
+        canary=canary,
+        growth=growth,
     )
     at_once = min(concurrency, max(map(len, waves)))
     return RolloutPlan(waves, rows, left_out, worst_of(cheapest, tenants, revenue, at_once=at_once))
@@ -113,6 +116,12 @@ def tenants_of(instance_ids: Sequence[int] | Mapping[int, Any]) -> dict[int, lis
     for instance_id, tenant_id in rows.values_list("instance_id", "tenant_id"):
         found.setdefault(instance_id, []).append(tenant_id)
     return found
+
+
+def cells_of(instance_ids: Sequence[int] | Mapping[int, Any]) -> dict[int, int]:
+    """The cell of each instance, by instance id."""
+    rows = Instance.objects.filter(pk__in=among(instance_ids)).order_by()
+    return dict(rows.values_list("pk", "cell_id"))
 
 
 def _worth(tenants: Sequence[int], revenue: Mapping[int, Mapping[str, Decimal]]) -> Decimal:

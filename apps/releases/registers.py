@@ -5,9 +5,9 @@ from apps.core import navigation, palette
 from apps.fleet import changes
 from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
-from apps.operations import guard_rails, ticks
+from apps.operations import endings, guard_rails, ticks
 
-from . import first_run, guarding, notices, scopes, search, telling
+from . import driving, first_run, guarding, notices, scopes, search, stopping, telling
 
 
 def register() -> None:
@@ -17,6 +17,8 @@ def register() -> None:
     changes.register(telling.rollouts)
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
+    guard_rails.register("ended rollouts", stopping.of_ended_rollouts)
+    endings.register("rollouts", driving.go_on)
     simulated.register_versions(search.known_versions)
     navigation.register(navigation.NavItem("Releases", "releases:list", group="Change", order=10, key="r"))
     navigation.register(navigation.NavItem("Rollouts", "releases:rollouts", group="Change", order=11))
@@ -26,6 +28,7 @@ def register() -> None:
     palette.register("releases", search.find_releases)
     first_run_steps.register("releases", first_run.lay_out)
     benches.register("releases", _bench)
+    benches.register("trials", _trials)
     ticks.register("rollouts", every=1.0, send=_send("advance_rollouts"))
     ticks.register("exposure", every=10.0, send=_send("watch_exposure"))
     ticks.register("hot patches", every=30.0, send=_send("watch_hot_patches"))
@@ -38,6 +41,12 @@ def _bench() -> "benches.Bench":
     from .benches.rollouts import releases
 
     return releases
+
+
+def _trials() -> "benches.Bench":
+    from .benches.trials import trials
+
+    return trials
 
 
 def _send(name: str) -> "ticks.Send":

@@ -1,7 +1,8 @@
 """Bringing one wave of a rollout back while the others stay, and giving a rollout that stands still another version."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -15,9 +16,10 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.operations.services import Refused
 
+from .asking import BACK, CHUNK, LEAST, ask, is_full
 from .choices import MOVING, TOUCHED, NoticeState, RolloutState, TargetState, WaveState
 from .guarding import why_not_deployable
-from .models import CustomerNotice, Release, Rollout, RolloutTarget, Wave
+from .models import CustomerNotice, Release, Rollout, Wave
 from .rollouts import cancel_waiting, move_rollout
 from .services import given_reason
 
@@ -26,14 +28,6 @@ CAN_RETURN = (WaveState.RUNNING, WaveState.BAKING, WaveState.PASSED, WaveState.F
 LETS_RETURN = (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.ABORTED, RolloutState.SUCCEEDED)
 #: States in which a rollout may be given another version: nothing is started in them.
 CAN_RETARGET = (RolloutState.DRAFT, RolloutState.PAUSED, RolloutState.ABORTED)
-
-
-class Ask(Protocol):
-    """How the engine is asked for deployments (`driving._ask`)."""
-
-    def __call__(
-        self, rollout: Rollout, rows: Sequence[RolloutTarget], *, key: str, version: str, is_back: bool
-    ) -> None: ...
 
 
 def roll_back_wave(rollout: Rollout, number: int, *, actor: Any, reason: str) -> None:
@@ -60,25 +54,23 @@ def roll_back_wave(rollout: Rollout, number: int, *, actor: Any, reason: str) ->
     cancel_waiting(rollout, actor=actor, reason=reason, wave=number)
 
 
-def return_waves(rollout: Rollout, ask: Ask) -> None:
-    """One step of the driver for waves that go back; the same when done twice."""
+def return_waves(rollout: Rollout, freed: int) -> None:
+    """One step of the driver for waves that go back; the same when done twice. `freed` as in `asking.fill`."""
+    # Taken only while the rollout is in the state it was read in: whoever moves it comes before that or after it.
+    way = replace(BACK, during=rollout.state)
     for wave in rollout.waves.filter(state=WaveState.RETURNING).order_by("-number"):
         cancel_waiting(
             rollout, actor=rollout.started_by, reason=f"wave {wave.number} goes back", wave=wave.number
         )
         mine = rollout.targets.filter(wave=wave.number)
-        room = rollout.concurrency - rollout.targets.filter(state=TargetState.RETURNING).count()
+        room = min(CHUNK, rollout.concurrency - rollout.targets.filter(state=TargetState.RETURNING).count())
+        if is_full(rollout):
+            room = min(room, max(freed, LEAST))
         rows = list(mine.filter(state=TargetState.DONE).order_by("position")[: max(0, room)])
-        send_back(rollout, rows, ask)
+        for version in sorted({target.from_version for target in rows}):
+            ask(rollout, [t for t in rows if t.from_version == version], way, version=version)
         if not mine.filter(state__in=[*TOUCHED, *MOVING]).exists():
             _keep_returned(rollout, wave)
-
-
-def send_back(rollout: Rollout, rows: Sequence[RolloutTarget], ask: Ask) -> None:
-    """Ask for each of these to be brought back to the version it had."""
-    for version, attempt in sorted({(t.from_version, t.undo_attempt) for t in rows}):
-        mine = [t for t in rows if (t.from_version, t.undo_attempt) == (version, attempt)]
-        ask(rollout, mine, key=f"rollout:{rollout.pk}:back:{attempt}", version=version, is_back=True)
 
 
 def _keep_returned(rollout: Rollout, wave: Wave) -> None:
@@ -139,6 +131,7 @@ def _begin_anew(rollout: Rollout) -> None:
     )  # fmt: skip
     again: dict[str, Any] = {"state": TargetState.WAITING, "operation_id": None, "why": ""}
     anew: Callable[..., Any] = rollout.targets.filter
+    anew(state=TargetState.WAITING).exclude(why="").update(why="")
     anew(state__in=[TargetState.RETURNED, TargetState.STAYED]).update(
         attempt=F("attempt") + 1, undo_attempt=F("undo_attempt") + 1, **again
     )

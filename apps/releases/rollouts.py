@@ -3,17 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import F
-from django.http import Http404
+from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.access.choices import Permission
-from apps.access.scoping import require
+from apps.access.scoping import require, visible
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.operations import batches
 from apps.operations import services as engine
 from apps.operations.choices import State
 from apps.operations.models import Operation
@@ -164,6 +163,8 @@ def _reopen(rollout: Rollout) -> None:
     rollout.targets.filter(state=TargetState.FAILED).update(
         state=TargetState.WAITING, attempt=F("attempt") + 1, operation_id=None, why=""
     )
+    # What was cancelled with the rollout is due at once.
+    rollout.targets.filter(state=TargetState.WAITING).exclude(why="").update(why="")
 
 
 def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
@@ -198,15 +199,12 @@ def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str, wave: int | Non
         state__in=[State.PENDING, State.AWAITING_APPROVAL],
         started_at__isnull=True,
         cancel_requested_at__isnull=True,
-    )
-    done = 0
-    for operation in waiting.order_by("pk"):
-        try:
-            engine.cancel(operation, actor=actor, reason=reason)
-            done += 1
-        except (Refused, Http404, PermissionDenied):
-            continue  # it began or ended meanwhile; the rollout follows it to its end
-    return done
+    ).order_by()
+    seen = visible(actor, waiting)
+    may = visible(actor, seen, engine.cancel_permission("deploy")).values("pk")
+    # What this actor may not cancel does not begin either, once the rollout has ended: see `stopping`.
+    mine = seen.filter(Q(actor_id=actor.pk) | Q(pk__in=may))
+    return batches.cancel_those(mine, actor=actor, reason=reason)
 
 
 def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) -> None:
@@ -235,7 +233,8 @@ def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) 
 
 
 def _retry_target(rollout: Rollout, rows: Any) -> int:
-    wave = rollout.waves.exclude(state__in=BEHIND).order_by("number").first()
+    # Held until this is committed: the gate lets no wave pass meanwhile that has somebody waiting again.
+    wave = rollout.waves.select_for_update().exclude(state__in=BEHIND).order_by("number").first()
     if wave is None:
         raise Refused("All waves have passed; prepare another rollout for it.")
     retried = rows.filter(state__in=[TargetState.HELD, TargetState.SKIPPED])

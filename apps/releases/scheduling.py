@@ -22,7 +22,7 @@ from apps.operations.services import Refused
 from .choices import RolloutState
 from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
-from .planning import tenants_of
+from .planning import cells_of, tenants_of
 from .rollouts import steer
 from .services import given_reason
 from .targets import write_waves
@@ -103,9 +103,11 @@ def take_in_newcomers(rollout: Rollout, *, actor: Any, reason: str) -> int:
         )
         if not rows:
             raise Refused("Nobody new is left to be taken in.")
-        tenants = tenants_of(rows)
+        tenants, cells = tenants_of(rows), cells_of(rows)
         waves = plan_waves(
-            [Candidate(pk, frozenset(tenants.get(pk, ()))) for pk in rows], canary="100%", growth=1
+            [Candidate(pk, frozenset(tenants.get(pk, ())), cells[pk]) for pk in rows],
+            canary="100%",
+            growth=1,
         )
         last: int = Wave.objects.filter(rollout=locked).aggregate(last=Max("number"))["last"] or 0
         write_waves(locked, waves, rows, after=last)

@@ -26,6 +26,7 @@ from .models import (
     Freeze,
     Hold,
     HotPatch,
+    MetricSource,
     Release,
     Rollout,
     RolloutTarget,
@@ -76,7 +77,7 @@ def freezes_within(scopes: Scopes) -> Q:
 
 def register() -> None:
     """Tell `access` about every model whose rows somebody else than everybody may see."""
-    for model in (Release, Artifact, Advisory, VexStatement, ClockPolicy, ClockStep, ClockAsk):
+    for model in (Release, Artifact, Advisory, VexStatement, ClockPolicy, ClockStep, ClockAsk, MetricSource):
         scoping.register(model, of_the_product)
     scoping.register(Rollout, rollouts_within)
     scoping.register(

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-#: A plan has no more waves than this; only beyond it do two instances of one tenant share a wave.
+#: Up to so many waves no two instances of one tenant share one; beyond it they may, but never in two cells.
 MAX_WAVES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance to plan for, and the tenants it serves."""
+    """An instance to plan for, the tenants it serves, and the cell it is in."""
 
     id: int
     tenants: frozenset[int] = field(default_factory=frozenset)
+    cell: int = 0
 
 
 def amount(text: str, total: int) -> int:
@@ -25,7 +26,8 @@ def plan_waves(candidates: Sequence[Candidate], *, canary: str, growth: int) -> 
     """Ids by wave: the canary first, then waves `growth` times as large as the one before, in the given order.
 
     Each candidate is in exactly one wave; no tenant has two instances in one wave, unless that would take more than
-    MAX_WAVES waves: the last of them then takes all that is left. Empty for no candidates.
+    MAX_WAVES waves. Waves beyond that take all they can, but still no tenant is in two cells of one wave: a failover
+    pair never is. Empty for no candidates.
     """
     left = list(candidates)
     waves: list[list[int]] = []
@@ -35,9 +37,24 @@ def plan_waves(candidates: Sequence[Candidate], *, canary: str, growth: int) -> 
         waves.append(taken)
         # From the middle on at least doubled, so that a plan which does not grow still comes to an end.
         size *= growth if len(waves) < MAX_WAVES // 2 else max(growth, 2)
-    if left:
-        waves.append([candidate.id for candidate in left])
+    while left:
+        taken, left = _take_by_cell(left)
+        waves.append(taken)
     return waves
+
+
+def _take_by_cell(left: Sequence[Candidate]) -> tuple[list[int], list[Candidate]]:
+    """All candidates of which no two serve one tenant in different cells, and the rest in order; at least one."""
+    taken: list[int] = []
+    rest: list[Candidate] = []
+    cell_of: dict[int, int] = {}
+    for candidate in left:
+        if all(cell_of.get(tenant, candidate.cell) == candidate.cell for tenant in candidate.tenants):
+            taken.append(candidate.id)
+            cell_of |= dict.fromkeys(candidate.tenants, candidate.cell)
+        else:
+            rest.append(candidate)
+    return taken, rest
 
 
 def _take(left: Sequence[Candidate], size: int) -> tuple[list[int], list[Candidate]]:

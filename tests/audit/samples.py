@@ -31,7 +31,7 @@ from apps.accounts.models import Account, Region
 from apps.alerts.models import (
     AlertRule,
     Channel,
-    CustomerNotice,
+    CustomerNotice as IncidentNotice,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
@@ -86,6 +86,7 @@ from apps.releases.models import (
     Freeze,
     Hold,
     HotPatch,
+    MetricSource,
     Release,
     Rollout,
     VexStatement,
@@ -410,6 +411,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"until": LATER + timedelta(days=1)},
     ),
     ClockPolicy: (lambda: ClockPolicy(severity="low", hours=5), {"hours": 6}),
+    MetricSource: (lambda: MetricSource(name=_n("source")), {"step_seconds": 30}),
     ClockStep: (
         lambda: ClockStep(percent=50, name="security", address=f"{_n('security')}@example.com"),
         {"percent": 75},
@@ -480,8 +482,8 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         {"wait": 60},
     ),
     RecoveryPolicy: (lambda: RecoveryPolicy(name=_n("recovery")), {"tries": 2}),
-    CustomerNotice: (
-        lambda: CustomerNotice(
+    IncidentNotice: (
+        lambda: IncidentNotice(
             incident=_saved(_incident()),
             stage="resolved",
             subject="x",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from django.utils import timezone
 from apps.access.choices import ScopeKind
 from apps.fleet.models import AcmeOrder, Certificate, CertificateIssuer
 from apps.operations.services import submit_many
+from apps.releases.models import Freeze, Hold, Window
 from tests import factories
 
 GOLDEN = Path(__file__).with_name("query_counts.json")
@@ -52,6 +54,7 @@ class Fleet:
             tenant = factories.make_tenant(f"golden-{number}", name=f"Golden {number}")
             factories.place(tenant, instance)
             self.certify(instance)
+            self._rules(number, tenant)
             made.append(instance)
             self.first, self.tenant = self.first or instance, self.tenant or tenant
         done = submit_many(
@@ -73,6 +76,16 @@ class Fleet:
         Certificate.objects.create(
             instance=instance, not_after=timezone.now(), key="Ed25519", is_ours=True, issued_by=self.issuer
         )
+    def _rules(self, number: int, tenant: Any) -> None:
+        """A window, a hold and a freeze each: what the rules' page and the calendar list."""
+        now = timezone.now()
+        ends = now + timedelta(days=1)
+        with factories.as_system():
+            Window.objects.create(tenant=tenant, days=[number % 7], opens_at="22:00")
+            Hold.objects.create(tenant=tenant, until=ends, reason="golden", set_by=self.operator)
+            Freeze.objects.create(
+                name=f"golden {number}", account=self.account, starts_at=now, ends_at=ends, reason="golden"
+            )
 
     def pages(self) -> dict[str, str]:
         return {
@@ -87,6 +100,8 @@ class Fleet:
             "accounts": reverse("accounts:list"),
             "account": reverse("accounts:account", args=[self.account.pk]),
             "operations": reverse("operations:list"),
+            "rules of change": reverse("releases:rules"),
+            "calendar": reverse("releases:calendar"),
             "operation": reverse("operations:operation", args=[self.operation.pk]),
             "palette": reverse("core:palette") + "?q=golden-0",
             "certificates": reverse("fleet:certificates"),

@@ -19,7 +19,7 @@ from apps.alerts.models import (
     Alert,
     AlertRule,
     Channel,
-    CustomerNotice,
+    CustomerNotice as IncidentNotice,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
@@ -246,7 +246,7 @@ class World:
                 summary="instance-here fails", instance=self.instance, cell=self.cell,
                 account_id=self.cell.region.account_id, incident=self.incident, opened_at=now, last_at=now,
             )  # fmt: skip
-            self.customer_notice = CustomerNotice.objects.create(
+            self.customer_notice = IncidentNotice.objects.create(
                 incident=self.incident,
                 stage="investigating",
                 subject="It is slow",
@@ -363,6 +363,10 @@ class World:
             "releases:end_window": {"window_pk": self.window.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
+            **{
+                f"releases:{name}": {"pk": self.rollout.pk}
+                for name in ("retarget", "extend_hot_patch", "draft_notices", "send_notices")
+            },
             "releases:roll_back_wave": {"pk": self.rollout.pk, "number": 1},
             "releases:remove_step": {"step_pk": self.step.pk},
             **{f"releases:{name}": {"notice_pk": self.notice.pk} for name in ("notice", "notice_told")},

@@ -115,7 +115,8 @@ def test_from_an_advisory_to_a_prepared_rollout_is_two_clicks(fleet: Fleet, boss
     fix, url = shown.context["page"].fixes[0]
     assert fix.version == "2.0.0"
     form = web.get(url).context["form"]
-    data = {name: form[name].value() for name in form.fields}
+    values = {name: form[name].value() for name in form.fields}
+    data = {name: value for name, value in values.items() if value is not None}
     assert web.post(url, {**data, "advisory": advisory.pk}).status_code == 302
     rollout = Rollout.objects.get()
     assert (rollout.advisory, rollout.targets.count()) == (advisory, 2)

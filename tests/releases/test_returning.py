@@ -26,7 +26,7 @@ from apps.releases.returning import retarget, roll_back_wave
 from apps.releases.rollouts import prepare_rollout, steer
 from apps.releases.rules import set_hold
 from apps.tenants.models import Tenant
-from tests.factories import grant, make_cell, make_user
+from tests.factories import as_system, grant, make_cell, make_user
 from tests.releases.conftest import crash_on, make_release, run, start
 
 Fleet = Callable[[int], list[Instance]]
@@ -44,6 +44,11 @@ def versions() -> dict[str, int]:
 
 def waves(rollout: Rollout) -> list[str]:
     return list(rollout.waves.order_by("number").values_list("state", flat=True))
+
+
+def watch_no_longer(rollout: Rollout) -> None:
+    with as_system():
+        Rollout.objects.filter(pk=rollout.pk).update(bake_seconds=0)
 
 
 def back(rollout: Rollout, number: int, boss: User) -> None:
@@ -76,13 +81,15 @@ def test_in_a_running_rollout_it_pauses_and_what_comes_goes_on_when_resumed(
     fleet: Fleet, release: Release, boss: User
 ) -> None:
     fleet(10)
-    rollout = start(release, boss)
-    while not rollout.waves.filter(number=2, state=WaveState.PASSED).exists():
-        run(rollout, steps=1)
+    rollout = run(start(release, boss, bake_seconds=3_600))
+    steer(rollout, "pass_gate", actor=boss, reason="the canary is fine")
+    run(rollout)
+    assert waves(rollout) == [WaveState.PASSED, WaveState.BAKING, WaveState.PLANNED]
     back(rollout, 2, boss)
     run(rollout)
     assert rollout.state == RolloutState.PAUSED
     assert waves(rollout)[:2] == [WaveState.PASSED, WaveState.RETURNED]
+    watch_no_longer(rollout)
     steer(rollout, "resume", actor=boss, reason="the rest is fine")
     run(rollout)
     assert rollout.state == RolloutState.SUCCEEDED, rollout.why
@@ -149,15 +156,14 @@ def test_a_paused_rollout_takes_another_version_and_rolls_back_to_what_was_befor
     fleet: Fleet, release: Release, boss: User
 ) -> None:
     fleet(4)
-    rollout = start(release, boss)
-    while not rollout.waves.filter(number=1, state=WaveState.PASSED).exists():
-        run(rollout, steps=1)
+    rollout = run(start(release, boss, bake_seconds=3_600))
     better = make_release("2.0.1")
     with pytest.raises(Refused, match="pause or abort"):
         retarget(rollout, better, actor=boss, reason="2.0.0 is slow")
     steer(rollout, "pause", actor=boss, reason="wait")
     run(rollout)
     retarget(rollout, better, actor=boss, reason="2.0.0 is slow")
+    watch_no_longer(rollout)
     steer(rollout, "resume", actor=boss, reason="go on")
     assert run(rollout).state == RolloutState.SUCCEEDED, rollout.why
     assert versions() == {"2.0.1": 4}

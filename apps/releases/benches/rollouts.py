@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -101,15 +102,21 @@ def _get(client: Client, url: str) -> None:
 
 
 def work() -> None:
-    """A worker process of the bench: the engine's loop beside the rollouts', as two threads of a worker have it."""
+    """A worker process of the bench: the rollouts' loop beside the engine's, as two threads of a worker have them."""
     kinds.SOAK = 0.0  # “no bake time”: the engine alone is measured
     runner.run_due()
+    threading.Thread(target=_drive, daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:
-        driving.advance_all()
-        if not runner.run_due(shift=0.5):
+        if not runner.run_due():
             time.sleep(0.01)
+
+
+def _drive() -> None:
+    while True:
+        driving.advance_all(shift=2.0)
+        time.sleep(0.25)
 
 
 def _driven(actor: User) -> Iterator[Figure]:
@@ -143,7 +150,7 @@ def _driven(actor: User) -> Iterator[Figure]:
 
 def _spawn() -> "subprocess.Popen[str]":
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER], cwd=settings.BASE_DIR, env={**os.environ, "OPERATIONS_BATCH": "500"}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKER], cwd=settings.BASE_DIR, env={**os.environ, "OPERATIONS_BATCH": "250"}, stdout=subprocess.PIPE, text=True
     )  # fmt: skip
     if worker.stdout is None or worker.stdout.readline().strip() != "ready":
         raise RuntimeError("a worker of the bench did not start")

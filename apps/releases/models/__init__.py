@@ -4,6 +4,7 @@ from .clocks import ClockAsk, ClockPolicy, ClockStep
 from .customers import CustomerNotice
 from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
 from .hotpatches import HotPatch
+from .metrics import MetricSource
 from .releases import Artifact, Component, Release, ReleaseComponent
 from .rollouts import Rollout, RolloutTarget, Wave
 from .rules import BlastPolicy, Freeze, Hold, Window
@@ -22,6 +23,7 @@ __all__ = [
     "Freeze",
     "Hold",
     "HotPatch",
+    "MetricSource",
     "Release",
     "ReleaseComponent",
     "Rollout",

@@ -42,6 +42,14 @@ class Rollout(BaseModel):
         default=60, help_text="how long a wave is watched before its gate decides"
     )
     gate = models.CharField(max_length=8, choices=GateMode.choices, default=GateMode.METRICS)
+    metric_source = models.ForeignKey(
+        "releases.MetricSource",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="rollouts",
+        help_text="whom the gate asks for figures; empty: each instance's provider",
+    )
     min_requests = models.PositiveIntegerField(
         default=100, help_text="requests that each side needs before its figures count"
     )

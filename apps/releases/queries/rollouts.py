@@ -133,7 +133,9 @@ def shares_of(counts: Mapping[str, int]) -> list[tuple[str, str, int]]:
 
 def rollout_page(user: Any, pk: int) -> RolloutPage:
     """One rollout, as much of it as the reader sees; 404 for one they see nothing of."""
-    rows = Rollout.objects.select_related("release", "started_by", "advisory", "hot_patch__tenant")
+    rows = Rollout.objects.select_related(
+        "release", "started_by", "advisory", "hot_patch__tenant", "metric_source"
+    )
     rollout = get_object_or_404(visible(user, rows), pk=pk)
     targets = visible(user, RolloutTarget).filter(rollout=rollout)
     by_wave: dict[int, Counter[str]] = {}

@@ -11,7 +11,7 @@ from apps.access.scoping import holds, scopes_of, visible
 
 from ..choices import CLOCK_HOURS, Severity
 from ..guarding import Room, room_of
-from ..models import BlastPolicy, ClockPolicy, ClockStep, Freeze, Hold, Window
+from ..models import BlastPolicy, ClockPolicy, ClockStep, Freeze, Hold, MetricSource, Window
 from ..windows import words_of
 
 #: Windows that the page shows; the calendar shows when they open.
@@ -30,6 +30,7 @@ class RulesPage:
     hours: list[tuple[str, int]]
     steps: list[ClockStep]
     security_email: str
+    sources: list[MetricSource]
     may_manage: bool
     may_approve: bool
     may_roll_out: bool
@@ -57,6 +58,7 @@ def rules_page(user: Any) -> RulesPage:
         hours=[(Severity(value).label, own.get(value, hours)) for value, hours in CLOCK_HOURS.items()],
         steps=list(visible(user, ClockStep)),
         security_email=settings.SECURITY_EMAIL,
+        sources=list(visible(user, MetricSource)),
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
         may_approve=scopes_of(user, Permission.APPROVE).everything,
         may_roll_out=holds(user, Permission.ROLL_OUT),

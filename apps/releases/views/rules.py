@@ -13,9 +13,9 @@ from apps.access.views_base import needs
 from apps.core.answers import go
 from apps.operations.services import Refused
 
-from .. import escalating
+from .. import escalating, metering
 from .. import rules as services
-from ..forms import FreezeForm, HoldForm, HoursForm, PolicyForm, ReasonForm, StepForm, WindowForm
+from ..forms import FreezeForm, HoldForm, HoursForm, PolicyForm, ReasonForm, SourceForm, StepForm, WindowForm
 from ..models import BlastPolicy, ClockStep, Freeze, Hold, Window
 from ..queries.rules import rules_page
 from .answers import first_error, words_of
@@ -36,6 +36,7 @@ def _page(request: HttpRequest, *, status: int = 200, **said: Any) -> HttpRespon
         "policy_form": PolicyForm(user=request.user),
         "hours_form": HoursForm(),
         "step_form": StepForm(),
+        "source_form": SourceForm(),
         **said,
     }
     return render(request, "releases/rules.html", context, status=status)
@@ -158,3 +159,14 @@ def clock_step_end(request: HttpRequest, step_pk: int) -> HttpResponse:
     found = get_object_or_404(visible(request.user, ClockStep), pk=step_pk)
     require(request.user, Permission.MANAGE_RELEASES, found)
     return _ended(request, lambda reason: escalating.remove_step(found, actor=request.user, reason=reason))
+
+
+@needs("manage_releases", methods=("POST",))
+def metric_source(request: HttpRequest) -> HttpResponse:
+    """Set a source of metrics."""
+    form = SourceForm(request.POST)
+
+    def add() -> None:
+        metering.save_source(form.instance, actor=request.user, reason=form.cleaned_data["reason"])
+
+    return _added(request, "source", form, add)

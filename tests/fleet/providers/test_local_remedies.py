@@ -215,7 +215,7 @@ class TestCommands:
         assert len(result.output) <= commanding.MOST
         assert "hunter22" not in result.output
         assert "abc-secret-value" not in result.output
-        assert f"raw: {HIDDEN}" in result.output
+        assert f"raw: {PUT}" in result.output
         assert "DATABASE_URL" not in result.output, "it has none of our environment"
         kept = (local.root / "instances" / "inst-1" / "commands" / "a.json").read_text()
         assert "hunter22" not in kept

@@ -1,0 +1,66 @@
+"""What a rollout that was ended has asked for and that has not begun: it does not begin any more.
+
+Whoever ends a rollout cancels such operations. One that a worker asks for at that very moment is found by this
+guard rail at its start, which the engine asks after its claim is committed.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from django.db.models import Exists, OuterRef
+
+from apps.core.arrays import among
+from apps.operations.guard_rails import Objection, Request
+from apps.operations.models import Operation
+
+from .choices import RolloutState, WaveState
+from .models import Rollout, RolloutTarget, Wave
+
+#: What such an operation's failure begins with: its target only waits then.
+NOT_BEGUN = "Its rollout had ended before it began: "
+#: States in which a rollout changes nothing onward, and those in which it brings nothing back.
+ONWARD_ENDED = (
+    RolloutState.ABORTED,
+    RolloutState.ROLLING_BACK,
+    RolloutState.ROLLED_BACK,
+    RolloutState.SUCCEEDED,
+)
+BACK_ENDED = (RolloutState.ABORTED, RolloutState.ROLLED_BACK)
+
+
+def of_ended_rollouts(request: Request) -> dict[int, Objection]:
+    """Objections to the start of operations whose rollout has ended, but for waves that go back alone. At most three queries."""
+    if not request.starting or request.kind.name != "deploy" or not request.operations:
+        return {}
+    keys = Operation.objects.filter(
+        pk__in=among(request.operations.values()), idempotency_key__startswith="rollout:"
+    ).order_by()
+    of_rollout: dict[int, list[tuple[int, bool]]] = {}
+    for target_id, key in keys.values_list("target_id", "idempotency_key"):
+        _, pk, way, *_ = key.split(":")
+        of_rollout.setdefault(int(pk), []).append((target_id, way == "back"))
+    found = {
+        target_id: Objection(f"{NOT_BEGUN}#{pk} is {RolloutState(state).label.lower()}.")
+        for pk, state in _states(of_rollout)
+        for target_id, is_back in of_rollout[pk]
+        if state in (BACK_ENDED if is_back else ONWARD_ENDED)
+    }
+    if found:
+        for target_id in _of_waves_that_return(of_rollout):
+            found.pop(target_id, None)
+    return found
+
+
+def _of_waves_that_return(of_rollout: Mapping[int, Sequence[tuple[int, bool]]]) -> list[int]:
+    """Instances on their way back because their wave goes back, whatever became of the rollout."""
+    back = [target_id for pairs in of_rollout.values() for target_id, is_back in pairs if is_back]
+    if not back:
+        return []
+    going = Wave.objects.filter(
+        rollout=OuterRef("rollout"), number=OuterRef("wave"), state=WaveState.RETURNING
+    )
+    targets = RolloutTarget.objects.filter(rollout__in=list(of_rollout), instance_id__in=among(back))
+    return list(targets.filter(Exists(going)).values_list("instance_id", flat=True))
+
+
+def _states(ids: Collection[int]) -> list[tuple[int, str]]:
+    return list(Rollout.objects.filter(pk__in=list(ids)).order_by().values_list("pk", "state")) if ids else []
