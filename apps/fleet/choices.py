@@ -54,7 +54,7 @@ class OrderState(models.TextChoices):
     """How far an order at an ACME directory is."""
 
     NEW = "new", "Not sent yet"
-    PENDING = "pending", "Names are being proved"
+    PENDING = "pending", "Proving names"
     PROCESSING = "processing", "Being issued"
     ISSUED = "issued", "Issued"
     FAILED = "failed", "Failed"

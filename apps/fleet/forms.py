@@ -157,6 +157,8 @@ class IssuerForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.instance.pk:
             for name in ("place", "name", "kind"):
                 del self.fields[name]
+            for name in ("directory_url", "domain"):
+                self.fields[name].required = True
             if self.instance.kind == IssuerKind.INTERNAL:
                 self.fields = {"is_enabled": self.fields["is_enabled"]}
 

@@ -146,7 +146,7 @@ class CertificateTable(tables.Table):
     """What instances serve; what sorts is served by an index."""
 
     problems = tables.Column(verbose_name="Status", accessor="pk", orderable=False, attrs=STATE)
-    instance = tables.Column(verbose_name="Instance", orderable=False, attrs=MAIN)
+    instance = tables.Column(verbose_name="Instance", orderable=False, attrs={"td": {"class": "main nowrap"}})
     names = tables.Column(verbose_name="For", orderable=False, empty_values=())
     tenants = tables.Column(verbose_name="Serves", accessor="pk", orderable=False)
     key = tables.Column(verbose_name="Key", orderable=False, attrs=NOWRAP)

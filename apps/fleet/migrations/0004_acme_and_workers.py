@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(auto_now=True)),
                 ('operation_id', models.BigIntegerField(unique=True)),
                 ('names', models.JSONField(default=list, help_text='DNS names and addresses asked for')),
-                ('state', models.CharField(choices=[('new', 'Not sent yet'), ('pending', 'Names are being proved'), ('processing', 'Being issued'), ('issued', 'Issued'), ('failed', 'Failed')], default='new', max_length=10)),
+                ('state', models.CharField(choices=[('new', 'Not sent yet'), ('pending', 'Proving names'), ('processing', 'Being issued'), ('issued', 'Issued'), ('failed', 'Failed')], default='new', max_length=10)),
                 ('url', models.URLField(blank=True, max_length=500)),
                 ('key_sealed', models.TextField(blank=True, editable=False)),
                 ('fingerprint', models.CharField(blank=True, help_text='SHA-256 of what was issued, in hex', max_length=64)),
