@@ -216,7 +216,12 @@ def ask(rollout: Rollout, rows: Sequence[Any], way: Way, *, version: str) -> int
 def _take(way: Way, rows: Sequence[Any]) -> list[Any]:
     if not rows:
         return []
-    values = {"targets": [t.pk for t in rows], "to": way.to, "since": way.since, "while": way.during}
+    values: dict[str, Any] = {
+        "targets": [t.pk for t in rows],
+        "to": way.to,
+        "since": way.since,
+        "while": way.during,
+    }
     with connection.cursor() as cursor:
         cursor.execute(TAKE.format(column=way.column), values)
         taken = {row[0] for row in cursor.fetchall()}
