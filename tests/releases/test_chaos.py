@@ -26,12 +26,14 @@ from apps.core.context import acting
 from apps.releases.models import Release, Rollout
 from apps.releases.rollouts import prepare_rollout, steer
 from apps.releases.rules import set_policy
-limit, canary = int(sys.argv[1]), sys.argv[2]
+limit, canary, query = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 with acting(system_actor("command"), reason="test"):
     boss, _ = User.objects.get_or_create(username="boss", defaults={"is_superuser": True})
     release = Release.objects.create(version="9.9.9", life="released")
 set_policy(scope="fleet", object_id=0, max_count=limit, max_percent=None, actor=boss, reason="chaos")
-rollout = Rollout(release=release, reason="chaos", canary=canary, growth=3, concurrency=1000, bake_seconds=0)
+rollout = Rollout(
+    release=release, reason="chaos", query=query, canary=canary, growth=3, concurrency=1000, bake_seconds=0
+)
 prepare_rollout(rollout, actor=boss)
 steer(rollout, "start", actor=boss, reason="chaos")
 """
@@ -46,6 +48,7 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE TRIGGER watch AFTER INSERT OR UPDATE ON operations_operation FOR EACH STATEMENT EXECUTE FUNCTION watch();
+CREATE TRIGGER watch AFTER UPDATE ON fleet_instance FOR EACH STATEMENT EXECUTE FUNCTION watch();
 """
 
 
@@ -65,14 +68,14 @@ def execute(backend: Backend, statements: str) -> None:
         connection.execute(statements)
 
 
-def begin(backend: Backend, *, count: int, limit: int, canary: str) -> None:
+def begin(backend: Backend, *, count: int, limit: int, canary: str, query: str = "") -> None:
     backend.manage("seed", "--instances", str(count), "--tenants", str(count))
     execute(
         backend,
         "UPDATE fleet_simulatedinstance SET fault = 'none'; UPDATE fleet_instance SET health = 'well'",
     )
     execute(backend, WATCH)
-    command = [sys.executable, "-c", START, str(limit), canary]
+    command = [sys.executable, "-c", START, str(limit), canary, query]
     subprocess.run(command, cwd=ROOT, env=backend.environment, check=True)
 
 
@@ -105,12 +108,37 @@ def storm(backend: Backend, *, count: int, kills: int, limit: int, restarts: int
     assert times == [], "deployed twice"
     assert backend.one("SELECT count(*) FROM fleet_simulatedeffect WHERE kind = 'apply'") == count
     assert backend.one("SELECT count(*) FROM fleet_simulatedinstance WHERE version <> '9.9.9'") == 0
-    assert backend.one("SELECT max(disturbed) FROM watched") <= limit
+    assert 0 < backend.one("SELECT max(disturbed) FROM watched") <= limit
+    loose = "SELECT count(*) FROM operations_operation WHERE finished_at IS NULL OR lease_owner <> ''"
+    assert backend.one(loose) == 0
+    assert backend.one("SELECT count(*) FROM core_event WHERE kind = 'operation.succeeded'") == count
 
 
 @pytest.mark.chaos
 def test_a_rollout_survives_killed_workers(backend: Backend) -> None:
-    storm(backend, count=80, kills=6, limit=12)
+    storm(backend, count=200, kills=10, limit=20, restarts=1)
+
+
+@pytest.mark.chaos
+def test_two_rollouts_at_once_keep_the_policy_under_kills(backend: Backend) -> None:
+    """Both over the same fleet, each instance in one of them; both fill the same window."""
+    count, limit = 80, 10
+    begin(backend, count=count, limit=limit, canary="50%", query="q=sim-i-1")
+    second = START.replace("9.9.9", "9.9.8").replace("set_policy(", "(lambda **more: None)(")
+    command = [sys.executable, "-c", second, str(limit), "50%", ""]
+    subprocess.run(command, cwd=ROOT, env=backend.environment, check=True)
+    backend.start()
+    for _ in range(4):
+        time.sleep(random.uniform(0.3, 1.2))
+        backend.kill_a_worker()
+    deadline = time.monotonic() + 120
+    while ended := backend.one("SELECT count(*) FROM releases_rollout WHERE state <> 'succeeded'"):
+        assert time.monotonic() < deadline, f"{ended} have not succeeded\n{backend.log()}"
+        time.sleep(0.3)
+    assert backend.rows("SELECT state, count(*) FROM releases_rollouttarget GROUP BY 1") == [("done", count)]
+    applied = "SELECT count(*), count(DISTINCT instance_id) FROM fleet_simulatedeffect WHERE kind = 'apply'"
+    assert backend.rows(applied) == [(count, count)]
+    assert 0 < backend.one("SELECT max(disturbed) FROM watched") <= limit
 
 
 @pytest.mark.chaos

@@ -21,7 +21,7 @@ from apps.operations import endings, runner
 from apps.operations.choices import State
 from apps.operations.models import Operation
 from apps.operations.services import Refused, submit_many
-from apps.releases import asking, driving
+from apps.releases import asking, driving, gates
 from apps.releases.choices import RolloutState, TargetState
 from apps.releases.models import Release, Rollout
 from apps.releases.rollouts import steer, steer_target
@@ -338,7 +338,7 @@ def test_a_wave_does_not_pass_over_one_that_waits_again(
     assert target is not None
     steer_target(target, "skip", actor=boss, reason="later")
     target.refresh_from_db()
-    real, left = driving.judge, [1]
+    real, left = gates.judge, [1]
 
     def judge(evidence: Any) -> Any:
         judgement = real(evidence)
