@@ -14,7 +14,7 @@ from . import checking, focus, narrowing
 from .choices import RuleKind
 from .classifying import RESOURCE
 from .duck import name
-from .focus import MONEY, Source, tag_sql
+from .focus import MONEY, Source, Type, tag_sql
 from .models import Rule
 from .sharing import MEASURES
 
@@ -74,13 +74,16 @@ def group(duck: duckdb.DuckDBPyConnection, opened: Opened, rules: Sequence[Rule]
         keys["tags"] = ("tags", ("tags",))
     else:
         keys |= {f"tag_{place}": (tag_sql(key, opened.tags), ("tags",)) for place, key in enumerate(tags)}
-    parts = [
-        _of_file(number, path, narrowing.narrowed(duck, path, found), keys, apart, opened)
-        for number, (path, found) in enumerate(opened.files)
-    ]
+    files = []
+    for path, columns in opened.files:
+        found = narrowing.narrowed(duck, path, columns)
+        files.append((path, found if opened.tags == "MAP" else focus.with_text_tags(found)))
+    parts = [_of_file(n, path, found, keys, apart) for n, (path, found) in enumerate(files)]
     duck.execute(f"CREATE OR REPLACE TABLE summed AS {' UNION ALL '.join(parts)}")
     _take_tags_apart(duck, tags if apart else [], opened.tags)
-    return _is_broken(duck, opened, apart)
+    return _is_broken(duck, opened, apart) or any(
+        _line_is_broken(duck, path, found, keys, apart) for path, found in files if _is_typed(found)
+    )
 
 
 def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
@@ -105,14 +108,11 @@ def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
     )
 
 
-def _of_file(
-    number: int, path: str, found: list[Source], keys: Mapping[str, Key], apart: bool, opened: Opened
-) -> str:
+def _of_file(number: int, path: str, shaped: list[Source], keys: Mapping[str, Key], apart: bool) -> str:
     """The sums of one file: grouped by columns as they stand in it, which are made ours once a group and not once a line."""
-    shaped = found if opened.tags == "MAP" else focus.with_text_tags(found)
     as_is = PLAIN | {"tags"} if apart else PLAIN
     needed = {one for _, needs in keys.values() for one in needs} & as_is
-    plain = {s.column.name: s for s in shaped if s.column.name in needed and not s.is_same}
+    plain = _plain(shaped, keys, apart)
     # What is made of lines and not of plain columns alone stays a key as it is.
     made = {name: value for name, (value, needs) in keys.items() if not as_is.issuperset(needs)}
     same = {source.column.name for source in shaped if source.is_same}
@@ -125,9 +125,11 @@ def _of_file(
     extra = "".join(f", {source.raw} AS raw_{source.column.name}" for source in shaped)
     extra += "".join(f", {name(source.found or '')} AS in_{one}" for one, source in plain.items())
     of_lines, of_groups = _checks(shaped, plain, apart)
+    tested = "false" if _is_typed(shaped) else f"coalesce(bool_or({of_lines}), false)"
+    last = focus.values(shaped)["period_end"] if "period_end" in same else "max(period_end)"
     columns = "".join(f"{one}, " for one in inner)
     grouped = (
-        f"SELECT {columns}max(period_end) AS last, {_sums(shaped)}, count(*) AS lines, coalesce(bool_or({of_lines}), false) AS bad "
+        f"SELECT {columns}{last} AS last, {_sums(shaped)}, count(*) AS lines, {tested} AS bad "
         f"FROM ({focus.select(path, number, shaped, extra=extra)})"
         + (f" GROUP BY {', '.join(by)}" if by else "")
     )
@@ -144,6 +146,37 @@ def _of_file(
         f"SELECT {shown}, CAST(last AS DATE) AS period_end, {', '.join(MEASURES)}, lines, "
         f"bad OR coalesce({of_groups}, false) AS broken FROM (SELECT *, {ours}{raws} FROM ({grouped}))"
     )
+
+
+def _plain(found: list[Source], keys: Mapping[str, Key], apart: bool) -> dict[str, Source]:
+    """The columns that are grouped by as they stand in the file."""
+    as_is = PLAIN | {"tags"} if apart else PLAIN
+    needed = {one for _, needs in keys.values() for one in needs} & as_is
+    return {s.column.name: s for s in found if s.column.name in needed and not s.is_same}
+
+
+def _is_typed(found: list[Source]) -> bool:
+    """Whether the file's amounts and times are that: lines are then tested by comparing, of which a pass of its own costs
+    less than a mark in each group."""
+    return all(
+        source.found is None
+        or source.places is not None
+        or (source.column.type == Type.TIME and not source.is_text)
+        for source in found
+        if source.column.type in (Type.MONEY, Type.TIME)
+    )
+
+
+def _line_is_broken(
+    duck: duckdb.DuckDBPyConnection, path: str, found: list[Source], keys: Mapping[str, Key], apart: bool
+) -> bool:
+    """Whether a line of a typed file breaks a rule that is none of a key alone."""
+    extra = "".join(f", {source.raw} AS raw_{source.column.name}" for source in found)
+    broken, _ = _checks(found, _plain(found, keys, apart), apart)
+    row = duck.execute(
+        f"SELECT coalesce(bool_or({broken}), false) FROM ({focus.select(path, 0, found, extra=extra)})"
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _sums(found: list[Source]) -> str:

@@ -21,13 +21,19 @@ GIVEN = ("run_id", "account_id", "sub_account_id", "service", "rule_id", "curren
 
 def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
     """Copy the table `facts`, in the caller's transaction: in the order of the indexes, which then grow at their ends."""
-    # One list of whole days, so that the arrays cannot be out of step with each other.
-    day = ", ".join(f"'{one}': {one}" for one in ("day", *MEASURES, "lines"))
+    # Lists of one group are made from the same rows in the same order, whichever that is: they stay in step.
+    lists = ", ".join(f"list({one}) AS {one}_list" for one in ("day", *MEASURES, "lines"))
     duck.execute(
-        f"CREATE OR REPLACE TABLE series AS SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, list({{{day}}}) AS days "
+        f"CREATE OR REPLACE TABLE series AS SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, {lists}, "
+        "bool_and(effective = billed) AS effective_same, bool_and(listed = billed) AS listed_same "
         f"FROM facts GROUP BY {PLACE}, tenant"
     )
-    arrays = ", ".join(_array(one) for one in ("day", *MEASURES, "lines"))
+    arrays = ", ".join(
+        [
+            _array("day"), _array("billed"), *(f"CASE WHEN NOT {one}_same THEN {_array(one)} END" for one in ("effective", "listed")),
+            _array("lines"),
+        ]
+    )  # fmt: skip
     _copy(
         duck, f"SELECT {PLACE}, tenant, {arrays} FROM series ORDER BY run, tenant", CostSeries,
         (*GIVEN, "tenant_id", "days", *MEASURES, "lines"),
@@ -51,8 +57,8 @@ def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
 
 
 def _array(name: str) -> str:
-    """One field of the days, as PostgreSQL writes an array."""
-    return f"'{{' || array_to_string([one.{name} FOR one IN days], ',') || '}}'"
+    """A list as PostgreSQL writes an array."""
+    return f"'{{' || CAST({name}_list AS VARCHAR)[2:-2] || '}}'"
 
 
 def _copy(

@@ -31,7 +31,6 @@ from apps.accounts.models import Account, Region
 from apps.alerts.models import (
     AlertRule,
     Channel,
-    CustomerNotice as IncidentNotice,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
@@ -48,6 +47,9 @@ from apps.alerts.models import (
     Silence,
     Source,
     TelemetrySource,
+)
+from apps.alerts.models import (
+    CustomerNotice as IncidentNotice,
 )
 from apps.audit.models import AuditStream
 from apps.core.models import SavedView

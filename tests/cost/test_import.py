@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
+import subprocess
+import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from unittest import mock
+from urllib.parse import quote
 
 import duckdb
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from apps.access.services import system_actor
 from apps.cost import importing, store
@@ -291,6 +298,42 @@ class TestWorkers:
         assert bill.state == "imported"
         assert statement_total() == 1
 
+    def test_a_worker_that_gets_sigkill_while_it_writes_leaves_nothing(self, tmp_path: Path) -> None:
+        """A process of its own, killed from outside between the facts and the commit, as the kernel kills one."""
+        bill = deliver(as_csv(lines("1", "2")), read=False)
+        sign = tmp_path / "writing"
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(bill.pk), str(sign)],
+            env={
+                **os.environ,
+                "DATABASE_URL": _test_database(),
+                "DAYTWO_DATA_DIR": str(settings.DAYTWO_DATA_DIR),
+            },
+        )
+        try:
+            for _ in range(600):
+                if sign.exists() or worker.poll() is not None:
+                    break
+                time.sleep(0.1)
+            assert sign.exists(), "the worker never came to writing"
+            worker.send_signal(signal.SIGKILL)
+            assert worker.wait(10) == -signal.SIGKILL
+        finally:
+            worker.kill()
+            worker.wait(10)
+        for _ in range(100):  # until PostgreSQL has seen that its client is gone
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [importing.MONEY_LOCK])
+                if cursor.fetchone()[0]:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [importing.MONEY_LOCK])
+                    break
+            time.sleep(0.1)
+        bill.refresh_from_db()
+        assert bill.state == "reading"
+        assert nothing_is_there()
+        importing.read_open_bills()
+        assert statement_total() == 3 and sum(sums("day").values()) == 3
+
     def test_a_bill_that_kills_its_workers_is_given_up(self) -> None:
         bill = deliver(as_csv(lines("1")), read=False)
         with mock.patch.object(importing, "_import", side_effect=MemoryError):
@@ -306,6 +349,27 @@ class TestWorkers:
         importing.read_bill(bill.pk)
         assert bill.tries == 1
         assert set(LINE) and Run.objects.count() == 1
+
+
+WORKER = """
+import os, pathlib, sys, time
+os.environ["DJANGO_SETTINGS_MODULE"] = "portal.settings"
+import django
+django.setup()
+from apps.cost import importing
+def stand_still(bill):
+    pathlib.Path(sys.argv[2]).touch()
+    time.sleep(120)
+importing._still_whole = stand_still
+importing.read_bill(int(sys.argv[1]))
+"""
+
+
+def _test_database() -> str:
+    """The address of the database that this test runs on."""
+    there = connection.settings_dict
+    login = there["USER"] + (f":{quote(there['PASSWORD'])}" if there["PASSWORD"] else "")
+    return f"postgresql://{login}@{there['HOST']}:{there['PORT']}/{there['NAME']}"
 
 
 def _die_in_the_middle(pk: int) -> None:

@@ -76,6 +76,7 @@ class Fleet:
         Certificate.objects.create(
             instance=instance, not_after=timezone.now(), key="Ed25519", is_ours=True, issued_by=self.issuer
         )
+
     def _rules(self, number: int, tenant: Any) -> None:
         """A window, a hold and a freeze each: what the rules' page and the calendar list."""
         now = timezone.now()

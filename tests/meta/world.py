@@ -19,7 +19,6 @@ from apps.alerts.models import (
     Alert,
     AlertRule,
     Channel,
-    CustomerNotice as IncidentNotice,
     EscalationPolicy,
     EscalationStep,
     Heartbeat,
@@ -30,6 +29,9 @@ from apps.alerts.models import (
     RunbookSchedule,
     Silence,
     TelemetrySource,
+)
+from apps.alerts.models import (
+    CustomerNotice as IncidentNotice,
 )
 from apps.alerts.rules import keeping as rules_keeping
 from apps.alerts.runbooks import keeping, running, scheduling

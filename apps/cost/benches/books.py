@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 from django.db import connection
+from django.db.models import Sum
 
+from apps.access.models import User
 from apps.access.services import system_actor
 from apps.core.context import acting
 from apps.fleet.benches.figures import Figure
@@ -17,14 +19,15 @@ from apps.tenants.models import Tenant
 
 from .. import importing, rulebook
 from ..duck import connected, literal
-from ..models import DailyCost, Run
+from ..models import Bill, DailyCost, DayCost, Run
+from ..queries import lines
 
 LINES, TENANTS = int(os.environ.get("DAYTWO_BENCH_LINES", "10000000")), 5_000
 GIB = 1024**3
 
 
 def books() -> Iterator[Figure]:
-    """One bill of a month as a provider delivers it in Parquet, two rules: a tag names the tenant, support is shared evenly."""
+    """One bill of a month as a provider delivers it in Parquet, two rules: a tag names the tenant of every line; what would be shared evenly is none."""
     actor = system_actor("command")
     make_tenants()
     with acting(actor, reason="bench", via="command"):
@@ -48,12 +51,38 @@ def books() -> Iterator[Figure]:
     facts = sum(Run.objects.filter(statement__bill=bill).values_list("facts", flat=True))
     if DailyCost.objects.filter(run__statement__bill=bill).count() != facts:
         raise RuntimeError("facts are missing")
+    by_day = [
+        dict(
+            m.objects.filter(run__statement__bill=bill).order_by().values_list("day").annotate(Sum("billed"))
+        )
+        for m in (DailyCost, DayCost)
+    ]
+    if by_day[0] != by_day[1]:
+        raise RuntimeError("the facts of a day are not what the day came to")
     yield Figure(f"bill of {LINES:,} lines, imported, checked, allocated", took, "s", at_most=60)
     yield Figure("of these, taken in (copied and digested)", received - began, "s")
     yield Figure("facts written", facts, "rows")
     yield Figure("memory at its peak", peak.most / GIB, "GiB", at_most=4)
     yield Figure("bare DuckDB, grouped by tenant and day", bare, "s")
     yield Figure("bill against bare DuckDB", took / bare, "times", at_most=3)
+    yield from _drilled(bill)
+    yield Figure("load of the machine at the end", os.getloadavg()[0], "")
+
+
+def _drilled(bill: Bill) -> Iterator[Figure]:
+    """From sums of that bill down to its lines: of a tenant, of a tenant's day and service, of a service."""
+    with acting(system_actor("command"), reason="bench", via="command"):
+        reader = User.objects.create_superuser("bench-books", "bench-books@example.org", "")
+    tenant, month = Tenant.objects.get(key="bench-7").pk, bill.statements.get().period_start
+    for told, where in (
+        ("a tenant", {"tenant_id": tenant}),
+        ("a tenant's day and service", {"tenant_id": tenant, "day": month, "service": "S3"}),
+        ("a service", {"service": "S3"}),
+    ):
+        began = time.perf_counter()
+        found = lines.bill_lines(reader, month, where)
+        took = time.perf_counter() - began
+        yield Figure(f"down to the {found.count:,} lines of {told}", took, "s", at_most=1)
 
 
 def make_tenants() -> None:

@@ -1,5 +1,6 @@
 """The money's pages over 24 months of 5,000 tenants, and the price lab over twelve of them."""
 
+import os
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -14,7 +15,7 @@ from apps.access.models import User
 from apps.access.services import system_actor
 from apps.core.context import acting
 from apps.fleet.benches.figures import Figure
-from apps.tenants.models import Plan
+from apps.tenants.models import Plan, Tenant
 
 from ..allocating import active_rules
 from ..models import Bill, Price, Rate, Rule, Run, Statement, SubAccount
@@ -67,6 +68,14 @@ def cost_pages() -> Iterator[Figure]:
         took, queries = _ask(client, reverse(f"cost:{name}") + f"?month={NEWEST:%Y-%m}")
         yield Figure(f"{name} over {MONTHS} months of {TENANTS:,} tenants", took * 1000, "ms", at_most=300)
         yield Figure(f"{name}, statements", queries, "queries", at_most=15)
+    for name in ("margins", "heavy", "revenue", "lab"):
+        took, _ = _ask(client, reverse(f"cost:{name}") + f"?month={NEWEST:%Y-%m}&span=12")
+        yield Figure(f"{name} over twelve of them added up", took * 1000, "ms", at_most=300)
+    tenant = Tenant.objects.get(key="bench-7")
+    took, queries = _ask(client, reverse("cost:tenant", args=[tenant.pk]) + f"?month={NEWEST:%Y-%m}")
+    yield Figure(f"a tenant's costs over {MONTHS} months", took * 1000, "ms", at_most=300)
+    yield Figure("a tenant's costs, statements", queries, "queries", at_most=15)
+    yield Figure("load of the machine at the end", os.getloadavg()[0], "")
     began = time.perf_counter()
     made = margins.price_lab(
         user,

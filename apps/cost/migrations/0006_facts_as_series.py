@@ -22,9 +22,9 @@ DROP TABLE cost_dailycost;
 VIEW = """
 CREATE VIEW cost_dailycost AS
 SELECT s.id * 65536 + d.place AS id, s.run_id, s.account_id, s.sub_account_id, s.service, s.rule_id, s.currency, s.tenant_id,
-       d.day, d.billed::numeric(38, 18) AS billed, d.effective::numeric(38, 18) AS effective, d.listed::numeric(38, 18) AS listed, d.lines
+       d.day, d.billed, d.effective, d.listed, d.lines
 FROM cost_costseries s,
-     unnest(s.days, s.billed, s.effective, s.listed, s.lines) WITH ORDINALITY AS d (day, billed, effective, listed, lines, place);
+     unnest(s.days, s.billed, coalesce(s.effective, s.billed), coalesce(s.listed, s.billed), s.lines) WITH ORDINALITY AS d (day, billed, effective, listed, lines, place);
 """
 TABLE = f"""
 CREATE TEMPORARY TABLE daily AS SELECT * FROM cost_dailycost;
@@ -54,8 +54,8 @@ def given():
     ]
 
 
-def days(field):
-    return django.contrib.postgres.fields.ArrayField(base_field=field, size=None)
+def days(field, **more):
+    return django.contrib.postgres.fields.ArrayField(base_field=field, size=None, **more)
 
 
 class Migration(migrations.Migration):
@@ -75,8 +75,8 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(null=True, to='tenants.tenant', **KEEPS)),
                 ('days', days(models.DateField())),
                 ('billed', days(models.DecimalField(**MONEY))),
-                ('effective', days(models.DecimalField(**MONEY))),
-                ('listed', days(models.DecimalField(**MONEY))),
+                ('effective', days(models.DecimalField(**MONEY), null=True)),
+                ('listed', days(models.DecimalField(**MONEY), null=True)),
                 ('lines', days(models.BigIntegerField())),
             ],
             options={'indexes': [models.Index(fields=['run', 'tenant'], name='costseries_run_tenant')]},

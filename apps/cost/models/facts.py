@@ -72,15 +72,16 @@ class Cost(Given):
 class CostSeries(Given):
     """What one tenant cost for one service in one sub-account and by which rule, day by day, in one row.
 
-    The arrays are of one length; days stand in no order, each once. A bill of a month is thirty times fewer rows so
+    The arrays are of one length; days stand in no order, each once. Effective and list cost are nothing where they are
+    the billed cost on all days. A bill of a month is thirty times fewer rows so
     than with a row a day, which is what writing them takes. Kept of current runs and the one before. Read as `DailyCost`.
     """
 
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, **UNCHECKED)
     days = ArrayField(models.DateField())
     billed = ArrayField(models.DecimalField(**DIGITS))
-    effective = ArrayField(models.DecimalField(**DIGITS))
-    listed = ArrayField(models.DecimalField(**DIGITS))
+    effective = ArrayField(models.DecimalField(**DIGITS), null=True)
+    listed = ArrayField(models.DecimalField(**DIGITS), null=True)
     lines = ArrayField(models.BigIntegerField())
 
     class Meta:

@@ -13,7 +13,8 @@ from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.tenants.models import Plan, Subscription, Tenant
 
-from ..models import MonthlyCost, Price
+from ..choices import SHARING
+from ..models import MonthlyCost, Price, TenantCost
 from ..pricing import ZERO
 from .figures import month_end, sees_all
 from .revenue import Rates, Tried, book, imported
@@ -132,12 +133,10 @@ def costs_of_tenants(
     user: Any, months: Sequence[date], rates: Rates, missing: set[str]
 ) -> dict[int, Decimal]:
     """What each tenant whose own cost the reader may see cost in these months, in one currency. One query."""
-    rows = MonthlyCost.objects.filter(
+    rows = TenantCost.objects.filter(
         run__is_current=True, run__statement__period_start__gte=min(months), run__statement__period_start__lt=month_end(max(months)),
     ).order_by()  # fmt: skip
-    if sees_all(user):
-        rows = rows.filter(tenant__isnull=False)
-    else:
+    if not sees_all(user):
         rows = rows.filter(tenant__in=visible(user, Tenant, Permission.SEE_COST).order_by().values("pk"))
     found: dict[int, Decimal] = {}
     columns = ("tenant_id", "currency", "run__statement__period_start")

@@ -59,6 +59,6 @@ DROP FUNCTION fleet_check_dedicated(bigint[]);
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0003_certificates")]
+    dependencies = [("fleet", "0004_acme_and_workers")]
 
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]

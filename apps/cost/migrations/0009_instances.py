@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cost', '0007_bill_sources'),
+        ('cost', '0008_bill_sources'),
         ('fleet', '0003_certificates'),
     ]
 

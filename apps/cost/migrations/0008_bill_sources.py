@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cost', '0006_components'),
+        ('cost', '0007_components'),
     ]
 
     operations = [

@@ -1,0 +1,104 @@
+"""What a footer says of whole columns changes no figure and hides no broken line."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.cost.bills import (
+    add_rules,
+    as_csv,
+    deliver,
+    facts,
+    lines,
+    rules_of,
+    statement_total,
+    sums,
+    tenants,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TYPED = (
+    "BilledCost::DECIMAL(30,15) AS BilledCost, EffectiveCost::DECIMAL(12,4) AS EffectiveCost, "
+    "ListCost::DECIMAL(38,2) AS ListCost, ConsumedQuantity::DECIMAL(20,10) AS ConsumedQuantity, "
+    "BillingPeriodStart::TIMESTAMP AS BillingPeriodStart, BillingPeriodEnd::TIMESTAMP AS BillingPeriodEnd, "
+    "ChargePeriodStart::TIMESTAMP AS ChargePeriodStart, ChargePeriodEnd::TIMESTAMP AS ChargePeriodEnd"
+)
+
+
+def typed(folder: Path, some: list[dict[str, str]]) -> bytes:
+    """The lines as a provider's Parquet has them."""
+    (folder / "a.csv").write_bytes(as_csv(some))
+    duckdb.sql(
+        f"COPY (SELECT * REPLACE ({TYPED}) FROM read_csv('{folder}/a.csv', all_varchar = true)) TO '{folder}/a.parquet'"
+    )
+    return (folder / "a.parquet").read_bytes()
+
+
+MANY = [
+    *lines("1.5", "2.25", Tags='{"t": "ta"}'),
+    *lines("-3", Tags='{"t": "tb"}', ServiceName="S3", ChargeCategory="Credit"),
+    *lines(
+        "4",
+        SubAccountId="NULL",
+        ChargePeriodStart="2026-09-06 00:00:00",
+        ChargePeriodEnd="2026-09-07 00:00:00",
+    ),
+    *lines("5", SubAccountId="", ServiceName="S3"),
+]
+
+
+def test_typed_columns_give_what_text_gives(tmp_path: Path) -> None:
+    tenants("ta", "tb")
+    add_rules({"kind": "tag", "tag": "t", "category": "Usage"}, {"kind": "evenly", "service": "S3"})
+    deliver(as_csv(MANY))
+    as_text = facts()
+    assert deliver(typed(tmp_path, MANY), name="a.parquet").state == "imported"
+    assert facts() == as_text
+    assert statement_total() == Decimal("9.75")
+    # What names no sub-account lies in the billing account, whichever way it is left out.
+    assert sums("sub_account__external_id") == {"sub-1": Decimal("0.75"), "payer-1": 9}
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ({"ServiceName": "NULL"}, "value.missing"),
+        ({"ServiceName": "s" * 121}, "value.too_long"),
+        ({"ChargeCategory": "Gift"}, "category.unknown"),
+        ({"BillingCurrency": "usd"}, "currency.code"),
+        ({"ProviderName": "p" * 81}, "value.too_long"),
+        ({"ChargePeriodEnd": "2026-09-04 00:00:00"}, "period.order"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_broken_line_is_found_whether_all_lines_have_it_or_one(
+    tmp_path: Path, line: dict[str, str], rule: str, others: int
+) -> None:
+    bill = deliver(typed(tmp_path, [*([{}] * others), line]), name="a.parquet")
+    assert bill.state == "refused" and rule in rules_of(bill)
+    (finding,) = [one for one in bill.report["findings"] if one["rule"] == rule]
+    assert finding["lines"][0]["line"] == others + 2
+
+
+def test_usage_below_nothing_is_told_of_decimals_too(tmp_path: Path) -> None:
+    bill = deliver(typed(tmp_path, [{}, {"ConsumedQuantity": "-2"}]), name="a.parquet")
+    assert (bill.state, rules_of(bill)) == ("imported", {"usage.negative"})
+
+
+def test_files_that_differ_in_what_their_lines_have_in_common(tmp_path: Path) -> None:
+    """Each file has one payer: alone neither needs to be grouped by it, together they do."""
+    bill = deliver(
+        as_csv(lines("1", BillingAccountName="First")),
+        as_csv(lines("2", BillingAccountId="payer-2", BillingAccountName="Second", BillingCurrency="EUR")),
+    )
+    assert bill.state == "imported"
+    found = bill.statements.order_by("billing_account").values_list(
+        "billing_account", "billing_account_name", "currency", "billed"
+    )
+    assert list(found) == [("payer-1", "First", "USD", 1), ("payer-2", "Second", "EUR", 2)]
