@@ -49,8 +49,8 @@ class Meter:
 
 METERS = (
     Meter(Driver.REQUESTS, "1,000 requests", 1000),
-    Meter(Driver.SEATS, "Seat, a month"),
-    Meter(Driver.STORAGE, "GB stored, a month"),
+    Meter(Driver.SEATS, "seat a month"),
+    Meter(Driver.STORAGE, "GB stored a month"),
     Meter(Driver.TRAFFIC, "GB sent"),
     Meter(Driver.CPU, "CPU hour", 3600),
 )
