@@ -122,6 +122,13 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
     page.get_by_label("Day").fill("2024-09-01")
     page.get_by_role("button", name="Add the rate").click()
     expect(page.get_by_role("cell", name="CHF")).to_be_visible()
+    page.goto(f"{portal.address}/cost/units/?month=2024-09&per=component")
+    expect(page.get_by_text("the bill's service").first).to_be_visible()
+    page.goto(f"{portal.address}/cost/margins/?month=2024-09")
+    expect(page.locator("svg.scatter a")).to_have_count(3)
+    for name in ("units/", "months/", "cohorts/", "idle/", "placing/", "move/"):
+        page.goto(f"{portal.address}/cost/{name}?month=2024-09")
+        shot(page, f"9-{name.strip('/')}")
     for name in ("books/rates/", "books/sub-accounts/", "books/prices/", "revenue/", "anomalies/", "heavy/"):
         page.goto(f"{portal.address}/cost/{name}")
         shot(page, f"9-{name.strip('/').replace('/', '-')}")
@@ -142,6 +149,14 @@ def test_shots_of_the_walk(portal: Portal, page: Page, tmp_path: Path) -> None:
         "usage/",
         "revenue/",
         "anomalies/",
+        "units/",
+        "months/",
+        "cohorts/",
+        "idle/",
+        "placing/",
+        "move/",
+        "books/components/",
+        "books/sources/",
         "books/prices/",
         "books/sub-accounts/",
     ):

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from django.db.models import Sum
 
 from apps.cost.models import DailyCost, Statement
 from tests import factories
@@ -159,3 +160,41 @@ def test_another_dataset_of_focus_is_named() -> None:
         in bill.report["findings"][0]["message"]
     )
     assert not DailyCost.objects.exists()
+
+
+def test_a_commitment_is_billed_once_and_amortised_where_it_is_used() -> None:
+    """Bought for 300 in one line, used in three: what was billed, what it comes to by use and list prices stay apart."""
+    tenants("acme", "globex")
+    bought = {
+        "BilledCost": "300",
+        "EffectiveCost": "0",
+        "ListCost": "0",
+        "ChargeCategory": "Purchase",
+        "Tags": "",
+    }
+    used = {"BilledCost": "0", "ListCost": "150", "ChargeCategory": "Usage"}
+    rows = [bought] + [
+        {**used, "EffectiveCost": amount, "Tags": f'{{"t": "{key}"}}'}
+        for key, amount in (("acme", "100"), ("acme", "50"), ("globex", "150"))
+    ]
+    rows += [
+        {"BilledCost": "-20", "EffectiveCost": "-20", "ListCost": "0", "ChargeCategory": "Credit", "Tags": ""}
+    ]
+    rows += [
+        {"BilledCost": "19", "EffectiveCost": "19", "ListCost": "19", "ChargeCategory": "Tax", "Tags": ""}
+    ]
+    bill = deliver(as_csv(rows))
+    assert bill.state == "imported", bill.report
+    add_rules(
+        {"kind": "tag", "tag": "t"}, {"kind": "overhead", "category": "Purchase"}, {"kind": "overhead", "category": "Tax"},
+    )  # fmt: skip
+    one = Statement.objects.get(is_current=True)
+    assert (one.billed, one.effective, one.listed) == (299, 299, 469)
+    found = DailyCost.objects.filter(run__is_current=True).order_by()
+    by_tenant = {
+        key: (billed, effective, listed)
+        for key, billed, effective, listed in found.values_list("tenant__key").annotate(
+            Sum("billed"), Sum("effective"), Sum("listed")
+        )
+    }
+    assert by_tenant == {"acme": (0, 150, 300), "globex": (0, 150, 150), None: (299, -1, 19)}

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import Count, Max, Min, Sum
-from django.db.models.functions import Coalesce, TruncMonth
+from django.db.models.functions import Coalesce
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
@@ -20,7 +20,7 @@ from ..pricing import ZERO, next_month
 from .figures import sees_all
 from .margins import Invoiced
 from .revenue import book, imported
-from .units import Meter, of_tenants, runs
+from .units import Meter, of_tenants
 
 Earned = Mapping[tuple[int, date], Decimal]
 #: What a cohort's cell can show.
@@ -73,13 +73,13 @@ def course(
     """What each month cost and earned, and what a unit of the meter cost. Queries do not grow with months or tenants."""
     charged = book(user, months, currency)
     earned = _earned(user, months, charged, tried)
-    by_run = runs(months, charged.rates)
-    period = _periods(by_run)
+    told = _runs(months, charged)
+    by_run, period = told.rates, told.periods
     found = {one: Month(month=one) for one in months}
     for (_, month), amount in earned.items():
         found[month].revenue += amount
         found[month].tenants += 1
-    for run, amount in _costs(user, list(by_run)):
+    for run, amount in _costs(user, told):
         found[period[run]].cost += amount * by_run[run]
     for run, amount in _metered_costs(user, period, meter):
         found[period[run]].used_cost += amount * by_run[run]
@@ -90,19 +90,32 @@ def course(
         used.order_by().values_list("month").annotate(count=Count("pk"), total=Sum("amount"))
     ):
         found[month].used, found[month].metered = amount, count
-    return Course(
-        currency, [found[one] for one in months], sorted(charged.missing | _missing(months, charged))
-    )
+    return Course(currency, [found[one] for one in months], sorted(charged.missing))
 
 
-def _missing(months: Sequence[date], charged: Any) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs that count: the rate each is converted by, its month, what it gave to all tenants together."""
+
+    rates: dict[int, Decimal]
+    periods: dict[int, date]
+    allocated: dict[int, Decimal]
+
+
+def _runs(months: Sequence[date], charged: Any) -> Runs:
+    """Of these months; a currency without a rate is told to `charged`. One query."""
+    made = Runs({}, {}, {})
     rows = Run.objects.filter(
-        is_current=True,
-        statement__period_start__gte=min(months),
-        statement__period_start__lt=next_month(max(months)),
-    )
-    told = rows.order_by().values_list("statement__currency", "statement__period_start").distinct()
-    return {its for its, period in told if its not in charged.rates.get(period.replace(day=1), {})}
+        is_current=True, statement__period_start__gte=min(months), statement__period_start__lt=next_month(max(months))
+    ).order_by()  # fmt: skip
+    columns = ("pk", "statement__currency", "statement__period_start", "allocated")
+    for pk, currency, period, allocated in rows.values_list(*columns):
+        month = period.replace(day=1)
+        if (rate := charged.rates.get(month, {}).get(currency)) is None:
+            charged.missing.add(currency)
+        else:
+            made.rates[pk], made.periods[pk], made.allocated[pk] = rate, month, allocated
+    return made
 
 
 def _earned(user: Any, months: Sequence[date], charged: Any, tried: Invoiced | None) -> Earned:
@@ -112,16 +125,11 @@ def _earned(user: Any, months: Sequence[date], charged: Any, tried: Invoiced | N
     return made
 
 
-def _periods(by_run: Mapping[int, Decimal]) -> dict[int, date]:
-    rows = Run.objects.filter(pk__in=list(by_run)).annotate(month=TruncMonth("statement__period_start"))
-    return dict(rows.values_list("pk", "month"))
-
-
-def _costs(user: Any, ids: Sequence[int]) -> list[tuple[int, Decimal]]:
+def _costs(user: Any, told: Runs) -> list[tuple[int, Decimal]]:
     """What each run gave to the reader's tenants. What it gave to all of them, the run itself knows."""
     if sees_all(user):
-        return list(Run.objects.filter(pk__in=ids).values_list("pk", "allocated"))
-    rows = of_tenants(user, MonthlyCost.objects.filter(run__in=ids))
+        return list(told.allocated.items())
+    rows = of_tenants(user, MonthlyCost.objects.filter(run__in=list(told.rates)))
     return list(rows.values_list("run_id").annotate(total=Sum("billed")))
 
 
@@ -181,8 +189,8 @@ JOIN unnest(%s::bigint[], %s::date[]) c (tenant, cohort) ON c.tenant = q.tenant 
 def cohorts(user: Any, months: Sequence[date], currency: str, *, tried: Invoiced | None = None) -> Cohorts:
     """What tenants who came in the same month cost and earned since. Queries do not grow with months or tenants."""
     charged = book(user, months, currency)
-    by_run = runs(months, charged.rates)
-    period = _periods(by_run)
+    told = _runs(months, charged)
+    by_run, period = told.rates, told.periods
     starts = _starts(user)
     found: dict[date, Cohort] = {}
     for start, last in starts.values():
@@ -195,7 +203,7 @@ def cohorts(user: Any, months: Sequence[date], currency: str, *, tried: Invoiced
     for start, run, amount in _cohort_costs(user, list(by_run), starts):
         _of(found, start, period[run], cost=amount * by_run[run])
     rows = sorted(found.values(), key=lambda one: one.start, reverse=True)
-    return Cohorts(currency, months, rows, sorted(charged.missing | _missing(months, charged)))
+    return Cohorts(currency, months, rows, sorted(charged.missing))
 
 
 def _of(

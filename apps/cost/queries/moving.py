@@ -88,6 +88,10 @@ def what_if(user: Any, month: date, currency: str, asked: Question) -> Move:
         ZERO if left.used else source.cost or ZERO
     )
     steps = _steps(asked, source, target, left, joined, pk, currency)
+    if any(one.cost < 0 for one in (mine, *others)):
+        steps.append(
+            "Where the rules give a tenant less than its part of an instance, its cost ends below nothing: share that cost by usage first."
+        )
     return Move(mine, others, company, steps, sorted({*found.missing, *made.missing}))
 
 

@@ -17,7 +17,7 @@ from apps.fleet.models import Placement
 from apps.tenants.models import Tenant
 
 from ..choices import Driver
-from ..models import MonthlyCost, MonthlyUsage, ProductComponent, Run
+from ..models import MonthlyCost, MonthlyUsage, ProductComponent
 from ..pricing import ZERO
 from .figures import month_end, sees_all
 from .margins import Invoiced, Margin, Margins, margins
@@ -49,8 +49,8 @@ class Meter:
 
 METERS = (
     Meter(Driver.REQUESTS, "1,000 requests", 1000),
-    Meter(Driver.SEATS, "Seat, a month"),
-    Meter(Driver.STORAGE, "GB stored, a month"),
+    Meter(Driver.SEATS, "seat a month"),
+    Meter(Driver.STORAGE, "GB stored a month"),
     Meter(Driver.TRAFFIC, "GB sent"),
     Meter(Driver.CPU, "CPU hour", 3600),
 )
@@ -277,18 +277,6 @@ def in_months(months: Sequence[date]) -> Any:
         run__is_current=True, run__statement__period_start__gte=min(months),
         run__statement__period_start__lt=month_end(max(months)),
     )  # fmt: skip
-
-
-def runs(months: Sequence[date], rates: Rates) -> dict[int, Decimal]:
-    """The runs that count in these months, each with the rate its amounts are converted by. One query."""
-    rows = Run.objects.filter(
-        is_current=True, statement__period_start__gte=min(months), statement__period_start__lt=month_end(max(months))
-    ).order_by()  # fmt: skip
-    found = {}
-    for pk, currency, period in rows.values_list("pk", "statement__currency", "statement__period_start"):
-        if (rate := rates.get(period.replace(day=1), {}).get(currency)) is not None:
-            found[pk] = rate
-    return found
 
 
 def of_tenants(user: Any, rows: Any) -> Any:

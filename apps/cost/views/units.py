@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from apps.access.views_base import needs
-from apps.core.answers import is_part
 
 from ..choices import Driver
 from ..exporting import Sheet, asked_for, export
@@ -41,7 +40,7 @@ def unit_costs(request: HttpRequest) -> HttpResponse:
     }  # fmt: skip
     context["shown"] = [(row, _per(row, meters)) for row in context["page"]]
     context["total"] = _per(made.total, meters) if made else []
-    return render(request, "cost/units.html#results" if is_part(request) else "cost/units.html", context)
+    return render(request, "cost/units.html", context)
 
 
 def _per(row: units.Unit, meters: Any) -> list[dict[str, Any]]:
