@@ -13,8 +13,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.tenants.models import Plan, Subscription, Tenant
 
-from ..choices import SHARING
-from ..models import MonthlyCost, Price, TenantCost
+from ..models import Price, TenantCost
 from ..pricing import ZERO
 from .figures import month_end, sees_all
 from .revenue import Rates, Tried, book, imported
