@@ -278,18 +278,14 @@ def _reserve_ids(count: int) -> tuple[list[int], datetime]:
 
 
 def _fingerprint(kind: str, target_id: int, params: Mapping[str, Any], actor_id: int) -> str:
-    return hashlib.sha256(
-        json.dumps([kind, target_id, params, actor_id], sort_keys=True).encode()
-    ).hexdigest()
+    asked = json.dumps([kind, target_id, params, actor_id], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def _submitted(operation: Operation, kind: Kind) -> Event:
-    waiting = operation.state == State.AWAITING_APPROVAL
-    return _tell(
-        operation,
-        "awaiting_approval" if waiting else "submitted",
-        "asked for" + (", needs approval" if waiting else ""),
-    )
+    if operation.state == State.AWAITING_APPROVAL:
+        return _tell(operation, "awaiting_approval", "asked for, needs approval")
+    return _tell(operation, "submitted", "asked for")
 
 
 def _tell(

@@ -135,7 +135,7 @@ def _ask(advisory: Advisory) -> bool:
         acting(system_actor("exposure"), reason=f"{reached} % of the security clock is used"),
     ):
         locked = Advisory.objects.select_for_update().get(pk=advisory.pk)
-        if locked.asks.filter(ended_at__isnull=True, percent__gte=reached).exists():
+        if ClockAsk.objects.filter(advisory=locked, ended_at__isnull=True, percent__gte=reached).exists():
             return False
         _tell(locked, reached, [step for step in steps if step.percent <= reached])
     return True

@@ -138,7 +138,7 @@ def advisory_page(user: Any, pk: int) -> AdvisoryPage:
         fixes=_fixes(user, advisory, affected, statements),
         statements=statements,
         rollouts=list(visible(user, Rollout).filter(advisory=advisory).select_related("release")[:10]),
-        asks=list(advisory.asks.all()[:20]),
+        asks=list(ClockAsk.objects.filter(advisory=advisory)[:20]),
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
     )
 
