@@ -3,8 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# -n 2 by default: a browser and a database beside each worker fill a laptop quickly.
-PYTEST_ARGS ?= -n 2
+# Three workers on two cores: a third of the time somebody waits for a process, a browser or a killed worker.
+PYTEST_ARGS ?= -n 3
 ONLY ?=
 
 .DEFAULT_GOAL := help

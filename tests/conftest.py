@@ -54,8 +54,10 @@ if "DATABASE_URL" not in os.environ and not IS_XDIST_WORKER:
 django.setup()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip browser tests where there is no browser, and say what would make them run."""
+    """Browser tests first: one worker waits for pages while the others are busy. Skipped, and said why, without a browser."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     if find_browser():
         return
     skip = pytest.mark.skip(reason="no Chromium here: install chromium, or set DAYTWO_CHROMIUM")

@@ -148,7 +148,7 @@ class InstanceAdmin(FixAdmin):
     search_fields = ("name",)
     autocomplete_fields = ("cell",)
     readonly_fields = (
-        "wanted", "wanted_version", "health", "health_detail", "health_since", "version", "generation", "endpoint",
+        "wanted", "wanted_version", "workers", "health", "health_detail", "health_since", "version", "generation", "endpoint",
         "observed_at",
     )  # fmt: skip
 

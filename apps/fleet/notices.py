@@ -2,8 +2,13 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
+from django.core.cache import cache
+
+from apps.access.choices import Permission
+from apps.access.scoping import scopes_of
 from apps.core.slots import Gathering, Link, Notice
 
 from .models import Instance
@@ -11,6 +16,8 @@ from .models import Instance
 #: By instance id: what stands above its page.
 of_instances: Gathering[Notice] = Gathering("what goes on with an instance")
 
+#: Seconds that the overview's notices are kept for each reader; the page looks every two.
+NOW_SECONDS = 5.0
 _now: list[Callable[[Any], Sequence[Notice]]] = []
 
 
@@ -21,8 +28,14 @@ def register_now(source: Callable[[Any], Sequence[Notice]]) -> None:
 
 
 def now(user: Any) -> list[Notice]:
-    """What goes on now, of all sources."""
-    return [notice for source in _now for notice in source(user)]
+    """What goes on now, of all sources: asked again after `NOW_SECONDS`, and at once when the reader's scopes change."""
+    held = sorted((p, scopes_of(user, p).digest) for p in Permission.values)
+    key = f"notices:{user.pk}:{sha256(repr(held).encode()).hexdigest()}"
+    found: list[Notice] | None = cache.get(key)
+    if found is None:
+        found = [notice for source in _now for notice in source(user)]
+        cache.set(key, found, NOW_SECONDS)
+    return found
 
 
 #: When, what, and its address: drawn on an instance's charts beside its operations.

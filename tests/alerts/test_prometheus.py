@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,15 @@ from apps.fleet.models import Cell, Instance
 from apps.fleet.queries.charts import chart_data, tenant_data
 from tests.alerts.conftest import make_source
 from tests.factories import as_system, make_instance, make_tenant, place
-from tests.fleet.test_certificates import Local, local
+from tests.fleet.local import Local, local_fleet
 
-__all__ = ["local"]
+
+@pytest.fixture
+def local(transactional_db: None, tmp_path: Path) -> Iterator[Local]:
+    """A local fleet with real processes."""
+    with local_fleet(tmp_path / "fleet") as made:
+        yield made
+
 
 PROGRAMS = {name: shutil.which(name) for name in ("prometheus", "prometheus-alertmanager")}
 pytestmark = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 
 from django.apps import apps
@@ -139,6 +139,9 @@ def _issuer() -> CertificateIssuer:
         directory_url="https://ca.example/dir",
         domain="a.test",
     )
+
+
+_severities = cycle(["low", "medium", "high", "critical"])
 
 
 def _n(word: str) -> str:
@@ -412,7 +415,7 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
         ),
         {"until": LATER + timedelta(days=1)},
     ),
-    ClockPolicy: (lambda: ClockPolicy(severity="low", hours=5), {"hours": 6}),
+    ClockPolicy: (lambda: ClockPolicy(severity=next(_severities), hours=5), {"hours": 6}),
     MetricSource: (lambda: MetricSource(name=_n("source")), {"step_seconds": 30}),
     ClockStep: (
         lambda: ClockStep(percent=50, name="security", address=f"{_n('security')}@example.com"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -815,13 +816,36 @@ def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[s
         "releases:end_hold": (reason, admins),
         "releases:add_freeze": ({**freeze, **reason}, operators),
         "releases:end_freeze": (reason, admins),
-        "releases:set_policy": ({"scope": "fleet", "max_count": 3, **reason}, admins),
+        "releases:set_policy": ({"scope": "fleet", "measure": "instances", "max_count": 3, **reason}, admins),
         "releases:approve_policy": ({}, admins),
     }
 
 
+#: Addresses whose good request needs a state that the world here does not hold (a wave that touched something, a hot
+#: patch, a draft); where the right and the wrong person send it. Each is in the table of bare requests above like any other.
+IN_EARNEST_ELSEWHERE = {
+    "releases:roll_back_wave": "releases/test_returning.py",
+    "releases:retarget": "releases/test_returning.py",
+    "releases:new_hot_patch": "releases/test_hot_patches.py",
+    "releases:extend_hot_patch": "releases/test_hot_patches.py",
+    "releases:set_source": "releases/test_prometheus.py",
+    "releases:set_hours": "releases/test_security_clock.py",
+    "releases:add_step": "releases/test_security_clock.py",
+    "releases:remove_step": "releases/test_security_clock.py",
+    "releases:notice_told": "releases/test_customers.py",
+    "releases:draft_notices": "releases/test_customers.py",
+    "releases:send_notices": "releases/test_customers.py",
+}
+
+
+def in_earnest() -> list[Route]:
+    return [route for route in by_method("POST") if route.name not in IN_EARNEST_ELSEWHERE]
+
+
 def test_every_address_that_changes_something_is_tried_in_earnest() -> None:
-    assert set(good_data(World())) == {route.name for route in by_method("POST")}
+    assert set(good_data(World())) == {route.name for route in in_earnest()}
+    tests = Path(__file__).parents[1]
+    assert [p for p in IN_EARNEST_ELSEWHERE.values() if not (tests / p).exists()] == []
 
 
 def tries(world: World, route: Route, role: str) -> tuple[bool, str]:
@@ -832,7 +856,7 @@ def tries(world: World, route: Route, role: str) -> tuple[bool, str]:
     return state_of_the_world() != before, f"{role} {response.status_code}: {text_of(response)[:2000]}"
 
 
-@pytest.mark.parametrize("routes", some(by_method("POST")), ids=first_of)
+@pytest.mark.parametrize("routes", some(in_earnest()), ids=first_of)
 def test_who_may_not_changes_nothing(routes: list[Route]) -> None:
     tried(routes, changes_nothing_for_who_may_not)
 
@@ -843,7 +867,7 @@ def changes_nothing_for_who_may_not(world: World, route: Route) -> None:
         assert not changed, answer
 
 
-@pytest.mark.parametrize("routes", some(by_method("POST")), ids=first_of)
+@pytest.mark.parametrize("routes", some(in_earnest()), ids=first_of)
 def test_who_may_changes_something(routes: list[Route]) -> None:
     """So that the test above is not content with a request that nobody gets through."""
     cases = [(route, role) for route in routes for role in ("operator_in", "admin")]
