@@ -19,7 +19,7 @@ up: venv ## Start the portal: database, web, worker, scheduler (PORT=8000). Ctrl
 down: venv ## Stop the portal, the tenants' processes and the database
 	@$(BIN)/python -m portal.stack.down
 
-test: venv-dev browser ## Run all tests (PYTEST_ARGS="-n 2" or any pytest arguments)
+test: venv-dev browser ## Run all tests (PYTEST_ARGS="-n 3" or any pytest arguments)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 chaos: venv-dev ## Run the full-size survival tests: workers killed, PostgreSQL restarted
