@@ -56,8 +56,11 @@ django.setup()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests first: one worker waits for pages while the others are busy. Skipped, and said why, without a browser."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    """Skip browser tests where there is no browser, and say what would make them run.
+
+    They come last: the browser's event loop stays in its process, and Django refuses a database beside one.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
     if find_browser():
         return
     skip = pytest.mark.skip(reason="no Chromium here: install chromium, or set DAYTWO_CHROMIUM")

@@ -47,7 +47,7 @@ from tests.releases.test_exposure import cyclonedx, osv
 pytestmark = pytest.mark.django_db
 
 #: Addresses that share a world in one test.
-HANDFUL = 8
+HANDFUL = 24
 
 #: Status of an empty request by (route, method), in the order of ROLES:
 #: anonymous, viewer_out, operator_out, viewer_in, support, operator_in, admin.
