@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from apps.core.redacting import PUT, redact
+from apps.core.redacting import PUT, redacted
 from apps.fleet.providers import arguments
 from apps.fleet.providers.base import Argument, Command, ProviderError, Target
 from apps.fleet.providers.local import commanding, room
@@ -321,20 +321,29 @@ class TestRedacting:
         ],
     )  # fmt: skip
     def test_what_looks_like_a_secret_is_hidden(self, text: str) -> None:
-        assert "hunter22" not in redact(f"before {text} after")
-        assert "before" in redact(f"before {text} after")
+        assert "hunter22" not in redacted(f"before {text} after")
+        assert "before" in redacted(f"before {text} after")
 
     @pytest.mark.parametrize(
-        "text", ["x" * 500_000, "a." * 200_000, "token " * 80_000, "bearer " * 70_000, "a://" * 100_000]
+        "text",
+        [
+            "x" * 500_000,
+            "password" * 60_000,
+            "-eyJ" * 50_000,
+            "a." * 200_000,
+            "token " * 80_000,
+            "bearer " * 70_000,
+            "a://" * 100_000,
+        ],
     )
     def test_long_text_costs_no_more_than_its_length(self, text: str) -> None:
         began = time.monotonic()
-        redact(text)
+        redacted(text)
         assert time.monotonic() - began < 3
 
     def test_the_rest_stays(self) -> None:
         text = "GET /t/acme/ 200 in 3 ms, monkey business, tokenizer ready"
-        assert redact(text) == text
+        assert redacted(text) == text
 
 
 def test_a_target_without_a_record_has_nothing(local: LocalProvider) -> None:

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from apps.core.redacting import redact
+from apps.core.redacting import redacted
 
 from .. import arguments
 from ..base import Argument, Command, CommandResult, ProviderError
@@ -138,7 +138,7 @@ def _ends(process: subprocess.Popen[bytes], until: float) -> bool:
 
 def _hidden(result: CommandResult, record: Record) -> CommandResult:
     known = _secrets(record.config)
-    return CommandResult(result.exit_code, redact(result.output, known), result.is_cut, result.seconds)
+    return CommandResult(result.exit_code, redacted(result.output, known), result.is_cut, result.seconds)
 
 
 def _secrets(value: Any, name: str = "") -> list[str]:
