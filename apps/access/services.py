@@ -1,6 +1,5 @@
 """Giving and taking roles; the system's own actors."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -125,7 +124,8 @@ def sync_permissions(holder: User | Group, scope: Scope) -> None:
                 if grant.until is None or (known and ends[codename] is None)
                 else (max(grant.until, ends[codename] or grant.until) if known else grant.until)
             )
-    there = {row.permission.codename: row for row in _rows_on(table, scope, key)}
+    rows = table.objects.filter(content_object=scope, **key).select_related("permission")
+    there = {row.permission.codename: row for row in rows}
     if gone := [row.pk for codename, row in there.items() if codename not in ends]:
         table.objects.filter(pk__in=gone).delete()
     moved = [row for codename, row in there.items() if codename in ends and row.until != ends[codename]]
@@ -141,10 +141,6 @@ def sync_permissions(holder: User | Group, scope: Scope) -> None:
         table.objects.bulk_create(
             [table(permission=by_name[name], content_object=scope, until=ends[name], **key) for name in new]
         )
-
-
-def _rows_on(table: Any, scope: Scope, key: Mapping[str, User | Group]) -> Any:
-    return table.objects.filter(content_object=scope, **key).select_related("permission")
 
 
 def sync_role(role: Role) -> None:

@@ -6,6 +6,20 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from .models import Instance
+from .query_api import Unanswered
+
+__all__ = [
+    "CHARTS",
+    "FIGURES",
+    "WEEK",
+    "Figures",
+    "Point",
+    "Span",
+    "Spread",
+    "Unanswered",
+    "elsewhere",
+    "register",
+]
 
 Point = tuple[datetime, float | None]
 #: A moment, then of the others' figures there: a quarter is below the first, half below the second, a quarter above the third.
@@ -34,10 +48,6 @@ class Span:
     def before(self, by: timedelta) -> "Span":
         """The same, so much earlier."""
         return Span(self.since - by, self.until - by, self.step)
-
-
-class Unanswered(Exception):
-    """The figures cannot be had now; the text says why, for people, and holds no secret."""
 
 
 class Figures(Protocol):

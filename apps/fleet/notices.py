@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from django.core.cache import cache
@@ -29,8 +28,8 @@ def register_now(source: Callable[[Any], Sequence[Notice]]) -> None:
 
 def now(user: Any) -> list[Notice]:
     """What goes on now, of all sources: asked again after `NOW_SECONDS`, and at once when the reader's scopes change."""
-    held = sorted((p, scopes_of(user, p).digest) for p in Permission.values)
-    key = f"notices:{user.pk}:{sha256(repr(held).encode()).hexdigest()}"
+    held = frozenset(scopes_of(user, permission) for permission in Permission.values)
+    key = f"notices:{user.pk}:{hash(held)}"
     found: list[Notice] | None = cache.get(key)
     if found is None:
         found = [notice for source in _now for notice in source(user)]

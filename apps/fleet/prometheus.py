@@ -1,4 +1,7 @@
-"""PromQL, asked of anything that speaks Prometheus' API (Prometheus, Thanos, Mimir, VictoriaMetrics)."""
+"""PromQL, asked of anything that speaks Prometheus' API (Prometheus, Thanos, Mimir, VictoriaMetrics).
+
+Format: https://prometheus.io/docs/prometheus/latest/querying/api/.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,15 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import httpx
 from django.conf import settings
 
+from . import query_api
+from .query_api import Unanswered
+
+WHO = "Prometheus"
 #: Samples that one query may give, and seconds it may take.
 MOST, MOST_OF_RANGE, SECONDS = 2_000, 50_000, 10
 
-
-class Unanswered(Exception):
-    """The query was not answered; the text says why, and names no secret."""
+__all__ = ["Sample", "Series", "Unanswered", "ask", "ask_range", "rows_of", "samples_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +38,9 @@ class Series:
 
 
 def ask(query: str, *, at: datetime | None = None, seconds: float = SECONDS) -> list[Sample]:
-    """The samples of an instant query, by PROMETHEUS_URL. Format: https://prometheus.io/docs/prometheus/latest/querying/api/."""
+    """The samples of an instant query, by PROMETHEUS_URL. Raises Unanswered."""
     data = {"query": query} | ({"time": str(at.timestamp())} if at else {})
-    rows = _result(_post("query", data, seconds), "vector")
-    if len(rows) > MOST:
-        raise Unanswered(
-            f"The query gives {len(rows)} samples; at most {MOST} are taken. Aggregate, or compare."
-        )
-    found = []
-    for row in rows:
-        value = float(row["value"][1])
-        if not math.isnan(value):
-            found.append(Sample(_labels(row), value))
-    return found
+    return samples_of(_post("query", data, seconds))
 
 
 def ask_range(
@@ -54,7 +48,7 @@ def ask_range(
 ) -> list[Series]:
     """The series of a query evaluated every `step` seconds between two moments."""
     data = {"query": query, "start": str(start.timestamp()), "end": str(end.timestamp()), "step": str(step)}
-    rows = _result(_post("query_range", data, seconds), "matrix")
+    rows = rows_of(_post("query_range", data, seconds), "matrix")
     if sum(len(row["values"]) for row in rows) > MOST_OF_RANGE:
         raise Unanswered(
             f"The query gives more than {MOST_OF_RANGE} samples. Aggregate, or take a longer step."
@@ -65,31 +59,31 @@ def ask_range(
     ]
 
 
-def _post(what: str, data: Mapping[str, str], seconds: float) -> Any:
+def samples_of(data: Mapping[str, Any], *, most: int = MOST) -> list[Sample]:
+    """The samples in an answer; what is no number is left out. Raises Unanswered for anything but an instant vector."""
+    rows = rows_of(data, "vector")
+    if len(rows) > most:
+        raise Unanswered(
+            f"The query gives {len(rows)} samples; at most {most} are taken. Aggregate, or compare."
+        )
+    values = ((row, float(row["value"][1])) for row in rows)
+    return [Sample(_labels(row), value) for row, value in values if not math.isnan(value)]
+
+
+def rows_of(data: Mapping[str, Any], wanted: str) -> list[Any]:
+    """The rows of a `vector` or a `matrix`. Raises Unanswered where the answer is another."""
+    kind, rows = data.get("resultType"), data.get("result")
+    if kind != wanted or not isinstance(rows, list):
+        expected = "an instant vector" if wanted == "vector" else "a range"
+        raise Unanswered(f"The query gives {kind!r:.30}; {expected} is expected.")
+    return rows
+
+
+def _post(what: str, data: Mapping[str, str], seconds: float) -> dict[str, Any]:
     base = settings.PROMETHEUS_URL.rstrip("/")
     if not base:
         raise Unanswered("No Prometheus is named: set PROMETHEUS_URL.")
-    headers = {"Authorization": f"Bearer {settings.PROMETHEUS_TOKEN}"} if settings.PROMETHEUS_TOKEN else {}
-    try:
-        answer = httpx.post(f"{base}/api/v1/{what}", data=data, headers=headers, timeout=seconds)
-        said = answer.json()
-    except httpx.HTTPError as error:
-        raise Unanswered(f"Prometheus was not reached: {type(error).__name__}.") from error
-    except ValueError as error:
-        raise Unanswered(f"Prometheus answered {answer.status_code} with no JSON.") from error
-    if not isinstance(said, dict) or said.get("status") != "success":
-        why = str(said.get("error", answer.status_code))[:200] if isinstance(said, dict) else "an odd answer"
-        raise Unanswered(f"Prometheus refused the query: {why}")
-    return said.get("data")
-
-
-def _result(data: Any, wanted: str) -> list[Any]:
-    kind, rows = (data.get("resultType"), data.get("result")) if isinstance(data, dict) else (None, None)
-    if kind != wanted or not isinstance(rows, list):
-        raise Unanswered(
-            f"The query gives {kind!r:.30}; {'an instant vector' if wanted == 'vector' else 'a range'} is expected."
-        )
-    return rows
+    return query_api.ask(WHO, f"{base}/api/v1/{what}", data, token=settings.PROMETHEUS_TOKEN, seconds=seconds)
 
 
 def _labels(row: Any) -> dict[str, str]:

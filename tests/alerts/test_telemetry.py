@@ -14,12 +14,13 @@ from django.urls import reverse
 
 from apps.access.models import User
 from apps.alerts.models import TelemetrySource
-from apps.alerts.telemetry import asking, choosing, keeping
+from apps.alerts.telemetry import choosing, keeping
 from apps.audit.models import AuditEntry
-from apps.fleet.charting import Unanswered
+from apps.fleet import query_api
 from apps.fleet.models import Cell, Instance
 from apps.fleet.queries import logs
 from apps.fleet.queries.logs import Wanted
+from apps.fleet.query_api import Unanswered
 from tests.alerts.lokis import Lokis, serving
 from tests.factories import as_system, grant, make_cell, make_instance, make_tenant, make_user, place
 
@@ -252,15 +253,15 @@ def test_an_answer_that_is_none_is_told(httpserver_of: Callable[[bytes, int], st
         (b"[]", 200, "an odd answer"),
     ):
         with pytest.raises(Unanswered, match=words):
-            asking.ask("It", httpserver_of(body, status), {})
+            query_api.ask("It", httpserver_of(body, status), {})
 
 
 def test_a_huge_answer_is_not_read_whole(
     httpserver_of: Callable[[bytes, int], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(query_api, "MOST_BYTES", 1_000)
     with pytest.raises(Unanswered, match="ask for less"):
-        asking.ask("It", httpserver_of(b"x" * 5_000_000, 200), {})
+        query_api.ask("It", httpserver_of(b"x" * 5_000_000, 200), {})
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from django.db import transaction
 
 from apps.access.choices import Permission
 from apps.core.context import acting
-from apps.fleet.charting import FIGURES, Unanswered
+from apps.fleet.charting import FIGURES
+from apps.fleet.query_api import Unanswered, ask, check_web
 
 from .. import seals
 from ..models import TelemetrySource
 from ..services import require_on
-from .asking import ask, check_web
 from .choosing import check_dashboard
 from .loki import WHO
 from .prometheus import Prometheus, token_of

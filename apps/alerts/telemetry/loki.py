@@ -9,12 +9,11 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 
-from apps.fleet.charting import Unanswered
 from apps.fleet.models import Instance
 from apps.fleet.providers.base import LogLine, LogPage
+from apps.fleet.query_api import Unanswered, ask, quoted
 
 from ..models import TelemetrySource
-from .asking import ask, quoted
 from .prometheus import token_of
 
 WHO = "Loki"

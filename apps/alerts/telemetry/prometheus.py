@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from apps.fleet.charting import Point, Span, Spread, Unanswered
+from apps.fleet.charting import Point, Span, Spread
 from apps.fleet.models import Instance
+from apps.fleet.prometheus import MOST, SECONDS, WHO, Sample, samples_of
+from apps.fleet.query_api import Unanswered, ask, quoted
 
 from .. import seals
 from ..models import TelemetrySource
-from .asking import ask, quoted
 
-WHO = "Prometheus"
 #: What is asked, unless a source says otherwise. `$by` is the instance's label, `$selector` what is wanted, `$window`
 #: how far a rate looks back.
 QUERIES = {
@@ -33,14 +33,6 @@ OF_TENANTS = ("requests", "errors", "latency")
 #: Seconds between two points at least, and that a rate looks back at least: four scrapes of a quarter of a minute.
 LEAST_STEP, LEAST_WINDOW = 15, 60
 QUANTILES = (("low", 0.25), ("median", 0.5), ("high", 0.75))
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One sample of an instant vector."""
-
-    labels: dict[str, str]
-    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +80,9 @@ class Prometheus:
                 found.append((at, three[0], three[1], three[2]))
         return found
 
-    def samples(self, query: str, *, most: int) -> list[Sample]:
+    def samples(self, query: str, *, most: int = MOST) -> list[Sample]:
         """The samples of an instant query. Raises Unanswered."""
-        data = self._ask("query", {"query": query}, 10)
-        kind, rows = data.get("resultType"), data.get("result")
-        if kind != "vector" or not isinstance(rows, list):
-            raise Unanswered(f"The query gives {kind!r:.30}; an instant vector is expected.")
-        if len(rows) > most:
-            raise Unanswered(
-                f"The query gives {len(rows)} samples; at most {most} are taken. Aggregate, or compare."
-            )
-        found = []
-        for row in rows:
-            labels = {str(k)[:200]: str(v)[:500] for k, v in row["metric"].items() if k != "__name__"}
-            if not math.isnan(value := float(row["value"][1])):
-                found.append(Sample(labels, value))
-        return found
+        return samples_of(self._ask("query", {"query": query}, SECONDS), most=most)
 
     def _query(self, figure: str, span: Span, names: Sequence[str], tenant: str = "") -> str:
         label = self.source.instance_label

@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.views_base import needs
+from apps.core.answers import answer
 
 from .. import importing, rulebook
 from ..choices import SetState
@@ -49,9 +50,8 @@ def bill(request: HttpRequest, pk: int) -> HttpResponse:
         }
         for one in statements
     ]
-    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
     context = frame(request, "bills", bill=found, parts=parts, is_open=found.state in ("received", "reading"))
-    return render(request, "cost/bill.html#live" if part else "cost/bill.html", context)
+    return answer(request, "cost/bill.html", "live", context)
 
 
 @needs("keep_books", methods=BOTH)

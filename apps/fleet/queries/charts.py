@@ -14,8 +14,9 @@ from apps.operations import kinds
 from apps.operations.models import Operation
 
 from .. import charting, notices
-from ..charting import CHARTS, WEEK, Figures, Point, Span, Spread, Unanswered
+from ..charting import CHARTS, WEEK, Figures, Point, Span, Spread
 from ..models import Instance, Placement
+from ..query_api import Unanswered
 from .metrics import MAX_POINTS, RANGES, Kept
 
 #: What a chart can be compared with.

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from apps.core.redacting import redacted
 
 from .. import providers
-from ..charting import Unanswered
 from ..models import Instance
 from ..providers.base import LogLine, LogPage, ProviderError
+from ..query_api import Unanswered
 from ..targets import provider_targets
 
 #: Lines that are looked through for a tenant's or a request's.

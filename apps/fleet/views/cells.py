@@ -1,10 +1,10 @@
 """The list of cells, and one cell."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from apps.access.listing import render_list
 from apps.access.views_base import needs
+from apps.core.answers import answer
 
 from ..filters import CellFilter
 from ..panels import cell_panels
@@ -38,5 +38,4 @@ def cell(request: HttpRequest, pk: int) -> HttpResponse:
         **cell_panels(found),
         "events": timeline(request.user, limit=20, cell_id=pk),
     }
-    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(request, "fleet/cell.html#live" if part else "fleet/cell.html", context)
+    return answer(request, "fleet/cell.html", "live", context)

@@ -12,6 +12,7 @@ from apps.access.choices import Permission
 from apps.access.listing import render_list
 from apps.access.scoping import require, visible
 from apps.access.views_base import needs
+from apps.core.answers import is_part
 from apps.operations.kinds import kinds
 
 from .. import charting
@@ -77,14 +78,13 @@ def _page(
 def instance(request: HttpRequest, pk: int) -> HttpResponse:
     """What it is, whom it serves, what happened last; live as a whole (204: as `token` knows it)."""
     head = instance_head(request.user, pk)
-    is_part = bool(request.headers.get("HX-Request")) and not request.headers.get("HX-Boosted")
-    if is_part and request.GET.get("token") == head.token:
+    if is_part(request) and request.GET.get("token") == head.token:
         return HttpResponse(status=204)
     return _page(
         request,
         head,
         "overview",
-        part="#page" if is_part else "",
+        part="#page" if is_part(request) else "",
         panels=instance_panels(head),
         served=served_by(request.user, head.instance),
         events=timeline(request.user, limit=12, instance_id=pk),

@@ -1,9 +1,9 @@
 """The first page."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 
 from apps.access.views_base import needs
+from apps.core.answers import answer
 
 from .. import notices
 from ..panels import board_links, empty_fleet, overview_kpis
@@ -25,5 +25,4 @@ def fleet_overview(request: HttpRequest) -> HttpResponse:
         "board_links": board_links(page.by),
         **empty_fleet(request.user),
     }
-    part = request.headers.get("HX-Request") and not request.headers.get("HX-Boosted")
-    return render(request, "fleet/overview.html#live" if part else "fleet/overview.html", context)
+    return answer(request, "fleet/overview.html", "live", context)

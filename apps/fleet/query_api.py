@@ -7,7 +7,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from apps.fleet.charting import Unanswered
+
+class Unanswered(Exception):
+    """What was asked cannot be had now; the text says why, for people, and holds no secret."""
+
 
 #: Bytes that an answer may have.
 MOST_BYTES = 16 * 1024 * 1024
