@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.events import event, record
-from apps.fleet.models import Instance
+from apps.fleet.models import Cell, Instance
 from apps.fleet.queries import overview as questions
 from apps.fleet.queries import wrong as wrong_questions
 from apps.operations.models import Operation
@@ -151,10 +151,20 @@ def test_what_changed_is_told_to_who_may_know(world: World, as_user: Callable[..
 def test_it_says_when_nobody_looks_any_more(world: World, as_user: Callable[..., Client]) -> None:
     said = "No probe has looked at the fleet since"
     client = as_user(world.operator)
+    with as_system():
+        Cell.objects.filter(pk=world.cell.pk).update(provider="local")
     Instance.objects.filter(cell=world.cell).update(observed_at=timezone.now())
     assert said not in client.get(URL).content.decode()
     Instance.objects.filter(cell=world.cell).update(observed_at=timezone.now() - timedelta(minutes=3))
     assert said in client.get(URL).content.decode()
+
+
+def test_a_simulated_cell_says_nothing_of_when_it_was_looked_at(
+    world: World, as_user: Callable[..., Client]
+) -> None:
+    """Of those, only what has changed is read: an old look is no sign of a prober that stands still."""
+    Instance.objects.filter(cell=world.cell).update(observed_at=timezone.now() - timedelta(minutes=3))
+    assert "No probe has looked" not in as_user(world.operator).get(URL).content.decode()
 
 
 def test_live_part_is_the_part_of_the_page(world: World, as_user: Callable[..., Client]) -> None:

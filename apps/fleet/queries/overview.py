@@ -26,7 +26,7 @@ from apps.operations.choices import State
 from apps.operations.models import Operation
 from apps.tenants.models import Tenant
 
-from ..choices import WRONG, Health
+from ..choices import WRONG, Health, ProviderName
 from ..models import Cell, Instance, Placement
 
 #: One square per instance up to this many in sight; past that, bars.
@@ -131,8 +131,12 @@ class Overview:
 
     @property
     def unseen_since(self) -> datetime | None:
-        """Since when no probe has looked at anything, so that all of this may be old; None while they do."""
-        looks = [getattr(cell, "looked_at", None) for cell in self.cells.values()]
+        """Since when no probe has looked at anything, so that all of this may be old; None while they do.
+
+        Simulated cells tell nothing of it: of those, only what has changed is read.
+        """
+        cells = [cell for cell in self.cells.values() if cell.provider != ProviderName.SIMULATED]
+        looks = [getattr(cell, "looked_at", None) for cell in cells]
         last = max((look for look in looks if look is not None), default=None)
         return last if last and (self.as_of - last).total_seconds() > STALE_SECONDS else None
 
