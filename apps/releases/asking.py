@@ -90,10 +90,7 @@ def fill(rollout: Rollout, wave: Wave, *, freed: int = 0) -> bool:
     Where the blast radius was full at the last time, no more than the `freed` ones are asked for, which have ended
     since: the guard rail would weigh hundreds only to refuse them.
     """
-    room = min(CHUNK, rollout.concurrency - rollout.targets.filter(state=TargetState.CHANGING).count())
-    if is_full(rollout):
-        room = min(room, max(freed, LEAST))
-    if room <= 0:
+    if (room := room_for(rollout, ONWARD, freed)) <= 0:
         return False
     rows = _next_of(rollout, wave, room)
     found = len(rows)
@@ -107,6 +104,12 @@ def fill(rollout: Rollout, wave: Wave, *, freed: int = 0) -> bool:
         rows = let
     refused = ask(rollout, rows, ONWARD, version=rollout.release.version)
     return bool(rows) and found == room and not refused
+
+
+def room_for(rollout: Rollout, way: Way, freed: int) -> int:
+    """How many more its concurrency lets it ask for now; fewer, as told at `fill`, where the blast radius was full. Not above 0: none."""
+    room = min(CHUNK, rollout.concurrency - rollout.targets.filter(state=way.to).count())
+    return min(room, max(freed, LEAST)) if is_full(rollout) else room
 
 
 def is_full(rollout: Rollout) -> bool:

@@ -14,6 +14,7 @@ from apps.access import notices as letters
 from apps.access.choices import Permission
 from apps.access.scoping import require
 from apps.access.services import system_actor
+from apps.core.arrays import among
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -21,7 +22,6 @@ from apps.operations.services import Refused
 from apps.tenants.choices import ContactRole
 from apps.tenants.models import Contact, Tenant
 
-from .arrays import among
 from .choices import UNENDED, NoticeState
 from .models import CustomerNotice, Hold, Rollout
 from .planning import tenants_of

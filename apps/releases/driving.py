@@ -32,7 +32,7 @@ from apps.fleet.choices import Health, Wanted
 from apps.operations.choices import ENDED
 from apps.operations.models import Operation
 
-from .asking import BACK, CHUNK, LEAST, ask, fill, is_full, let_through, settle
+from .asking import BACK, ask, fill, is_full, let_through, room_for, settle
 from .choices import BEHIND, MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .evidence import evidence_of
 from .gates import Evidence, judge
@@ -284,9 +284,7 @@ def _cancel_asked(rollout: Rollout, why: str) -> None:
 def _roll_back(rollout: Rollout, freed: int) -> bool:
     """Bring what the rollout touched back to the version it had, as many at once as its concurrency says."""
     _cancel_asked(rollout, "the rollout goes back")
-    room = min(CHUNK, rollout.concurrency - rollout.targets.filter(state=TargetState.RETURNING).count())
-    if is_full(rollout):
-        room = min(room, max(freed, LEAST))
+    room = room_for(rollout, BACK, freed)
     asks_more = False
     if room > 0:
         rows = list(rollout.targets.filter(state=TargetState.DONE).order_by("-wave", "position")[:room])

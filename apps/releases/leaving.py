@@ -3,9 +3,9 @@
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from apps.core.arrays import among
 from apps.fleet.models import Placement
 
-from .arrays import among
 from .choices import TargetState
 from .models import Rollout, RolloutTarget, Wave
 from .standing import shut_tenants

@@ -10,12 +10,12 @@ from decimal import Decimal
 
 from django.db.models import QuerySet, Sum
 
+from apps.core.arrays import among
 from apps.fleet.models import Cell, Instance, Placement
 from apps.operations.kinds import TargetInfo
 from apps.operations.models import Operation
 from apps.tenants.money import money
 
-from .arrays import among
 from .choices import Measure, PolicyScope
 from .models import BlastPolicy
 from .prices import open_subscriptions, revenue_of

@@ -9,11 +9,11 @@ from django.http import QueryDict
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
+from apps.core.arrays import among
 from apps.fleet.models import Instance, Placement
 from apps.operations import selections
 from apps.operations.services import MAX_TARGETS, Refused
 
-from .arrays import among
 from .choices import RolloutState, TargetState
 from .models import Release, RolloutTarget
 from .prices import revenue_of

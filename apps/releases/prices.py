@@ -5,9 +5,8 @@ from decimal import Decimal
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
+from apps.core.arrays import among
 from apps.tenants.models import Subscription
-
-from .arrays import among
 
 
 def open_subscriptions() -> QuerySet[Subscription]:

@@ -16,7 +16,7 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.operations.services import Refused
 
-from .asking import BACK, CHUNK, LEAST, ask, is_full
+from .asking import BACK, ask, room_for
 from .choices import MOVING, TOUCHED, NoticeState, RolloutState, TargetState, WaveState
 from .guarding import why_not_deployable
 from .models import CustomerNotice, Release, Rollout, Wave
@@ -63,9 +63,7 @@ def return_waves(rollout: Rollout, freed: int) -> None:
             rollout, actor=rollout.started_by, reason=f"wave {wave.number} goes back", wave=wave.number
         )
         mine = rollout.targets.filter(wave=wave.number)
-        room = min(CHUNK, rollout.concurrency - rollout.targets.filter(state=TargetState.RETURNING).count())
-        if is_full(rollout):
-            room = min(room, max(freed, LEAST))
+        room = room_for(rollout, way, freed)
         rows = list(mine.filter(state=TargetState.DONE).order_by("position")[: max(0, room)])
         for version in sorted({target.from_version for target in rows}):
             ask(rollout, [t for t in rows if t.from_version == version], way, version=version)

@@ -6,9 +6,9 @@ from datetime import datetime
 from django.db.models import Q
 from django.utils import timezone
 
+from apps.core.arrays import among
 from apps.fleet.models import Placement
 
-from .arrays import among
 from .choices import ReleaseKind
 from .models import Freeze, Hold, Release, Window
 from .windows import Weekly, opens_next, zone_of

@@ -48,9 +48,14 @@ class Place:
     def is_dedicated(self) -> bool:
         return self.kind == InstanceKind.DEDICATED
 
+    @property
+    def total(self) -> Decimal:
+        """What all its tenants used."""
+        return sum((one or ZERO for one in self.used.values()), ZERO)
+
     def share(self, tenant: int) -> Decimal:
         """The tenant's part of one: by usage, or equal where nobody used any."""
-        total = sum((one or ZERO for one in self.used.values()), ZERO)
+        total = self.total
         return (self.used[tenant] or ZERO) / total if total else Decimal(1) / len(self.used)
 
     def part(self, tenant: int) -> Decimal | None:
@@ -59,7 +64,7 @@ class Place:
 
     def rate(self) -> Decimal | None:
         """What one unit of the driver costs on it."""
-        total = sum((one or ZERO for one in self.used.values()), ZERO)
+        total = self.total
         return self.cost / total if self.cost is not None and total else None
 
 
