@@ -22,7 +22,9 @@ def lay_out(actor: Any) -> None:
     take_over_library()
     if not OnCallSchedule.objects.exists():
         found = {u.username: u for u in User.objects.filter(username__in=ON_CALL, kind=UserKind.PERSON)}
-        monday = timezone.now().date() - timedelta(days=timezone.now().weekday())
+        # The Monday before the last handover, so that somebody is on call on a Monday before nine too.
+        day = timezone.now().date() - timedelta(days=1)
+        monday = day - timedelta(days=day.weekday())
         save_schedule(
             OnCallSchedule(name="Operations", starts_on=monday),
             people=[found[name] for name in ON_CALL if name in found],

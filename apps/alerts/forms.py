@@ -168,7 +168,8 @@ class OnCallForm(forms.ModelForm):  # type: ignore[type-arg]
                 m.user.username for m in self.instance.members.select_related("user")
             )
         else:
-            self.initial.setdefault("starts_on", timezone.now().date())
+            # Yesterday, whose handover has passed: made at night with today's, nobody would be on call until it.
+            self.initial.setdefault("starts_on", timezone.now().date() - timedelta(days=1))
 
     def clean_order(self) -> list[Any]:
         names = [n.strip() for n in self.cleaned_data["order"].split(",") if n.strip()]

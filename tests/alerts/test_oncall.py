@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from apps.access.models import User
 from apps.alerts import escalation, managing, rotations, sending, services
+from apps.alerts.forms import OnCallForm
 from apps.alerts.models import Channel, Delivery, Escalation, OnCallOverride, OnCallSchedule, Page
 from apps.alerts.rotations import Turns, next_handover, place_at, within
 from apps.audit.models import AuditEntry
@@ -294,3 +295,14 @@ class TestSecrets:
         assert sending.send_by(channel, "t", "b").is_ok
         with pytest.raises(services.Refused):
             make_channel(boss, "other", "env:SECRET_KEY")
+
+
+def test_who_makes_a_schedule_at_night_has_somebody_on_call_at_once(boss: User) -> None:
+    """What the form proposes as the first day is one whose handover has passed."""
+    night = datetime(2026, 1, 5, 3, tzinfo=UTC)
+    with time_machine.travel(night, tick=False):
+        first = OnCallForm().initial["starts_on"]
+        schedule = managing.save_schedule(
+            OnCallSchedule(name="made at night", starts_on=first), people=[boss], actor=boss
+        )
+        assert rotations.on_call(schedule, night) == boss

@@ -1,13 +1,16 @@
 """What the first run lays out beside the fleet: real, once, and never again over what people did."""
 
 from base64 import b64encode
+from datetime import UTC, datetime
 
 import pytest
+import time_machine
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from apps.access.models import User
 from apps.access.services import seed_roles, system_actor
 from apps.alerts.models import EscalationPolicy, OnCallSchedule, RecoveryPolicy, Runbook
+from apps.alerts.rotations import on_call
 from apps.core import first_run
 from apps.core.context import acting
 from apps.fleet.bootstrap import _lay_out_examples, _make_fleet, _make_people
@@ -40,6 +43,19 @@ def test_somebody_is_on_call_and_is_told(laid_out: User) -> None:
     schedule = OnCallSchedule.objects.get()
     assert [m.user.username for m in schedule.members.all()] == ["olga", "admin", "axel"]
     assert EscalationPolicy.objects.get().steps.get().schedule == schedule
+
+
+@pytest.mark.parametrize("hour", [0, 3, 9, 23])
+@pytest.mark.parametrize("day", [23, 24])  # a Monday, a Tuesday
+def test_somebody_is_on_call_at_once_whenever_it_is(day: int, hour: int) -> None:
+    now = datetime(2026, 11, day, hour, tzinfo=UTC)
+    with time_machine.travel(now, tick=False):
+        actor = system_actor("command")
+        with acting(actor, reason="first run", via="command"):
+            seed_roles()
+            _make_people(actor)
+        _lay_out_examples()
+        assert on_call(OnCallSchedule.objects.get(), now) is not None
 
 
 def test_recovery_only_shows_what_it_would_do(laid_out: User) -> None:
