@@ -4,10 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.core.cache import cache
-
-from apps.access.choices import Permission
-from apps.access.scoping import scopes_of
 from apps.core.slots import Gathering, Link, Notice
 
 from .models import Instance
@@ -15,8 +11,6 @@ from .models import Instance
 #: By instance id: what stands above its page.
 of_instances: Gathering[Notice] = Gathering("what goes on with an instance")
 
-#: Seconds that the overview's notices are kept for each reader; the page looks every two.
-NOW_SECONDS = 5.0
 _now: list[Callable[[Any], Sequence[Notice]]] = []
 
 
@@ -27,14 +21,8 @@ def register_now(source: Callable[[Any], Sequence[Notice]]) -> None:
 
 
 def now(user: Any) -> list[Notice]:
-    """What goes on now, of all sources: asked again after `NOW_SECONDS`, and at once when the reader's scopes change."""
-    held = frozenset(scopes_of(user, permission) for permission in Permission.values)
-    key = f"notices:{user.pk}:{hash(held)}"
-    found: list[Notice] | None = cache.get(key)
-    if found is None:
-        found = [notice for source in _now for notice in source(user)]
-        cache.set(key, found, NOW_SECONDS)
-    return found
+    """What goes on now, of all sources."""
+    return [notice for source in _now for notice in source(user)]
 
 
 #: When, what, and its address: drawn on an instance's charts beside its operations.

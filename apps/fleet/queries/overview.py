@@ -41,6 +41,8 @@ BOARD_ROWS = 60
 #: Instances drawn singly on a line of the board that is a bar.
 SINGLES = 24
 RECENT_EVENTS = 12
+#: What is read of an instance on the board: enough to say what is wrong with it, too.
+DRAWN = ("id", "name", "cell_id", "version", "health", "health_detail", "health_since", "wanted")
 BOARDS = {"cell": "By cell", "account": "By account", "version": "By version"}
 #: Health in which an instance's tenants are not served as they should be.
 AFFECTING = (Health.FAILING, Health.DEGRADED)
@@ -125,6 +127,7 @@ class Overview:
     tenants: int
     affected: int
     at_risk: dict[str, Decimal]
+    newest_wrong: list[Instance] = field(default_factory=list)
     rows: list[BoardRow] = field(default_factory=list)
     hidden_rows: int = 0
     has_squares: bool = True
@@ -199,6 +202,7 @@ def overview(user: Any, by: str = "cell") -> Overview:
     )
     page.has_squares = page.total <= SQUARES
     _lay_board(page, list(_dots(user, page)))
+    page.newest_wrong.sort(key=lambda one: one.health_since, reverse=True)
     return page
 
 
@@ -298,13 +302,16 @@ def recent_events(user: Any, *, limit: int = RECENT_EVENTS) -> list[Event]:
 
 
 def _dots(user: Any, page: Overview) -> Iterable[Dot]:
-    """All visible instances while they fit into sight; past that the newest of what is wrong."""
+    """All visible instances while they fit into sight; past that the newest of what is wrong. What is wrong is kept on the page."""
     rows = visible(user, Instance)
     if not page.has_squares:
         if not page.wrong:
             return
         rows = rows.filter(health__in=WRONG).order_by("-health_since")[: BOARD_ROWS * SINGLES]
-    for pk, name, cell_id, version, health in rows.values_list("pk", "name", "cell_id", "version", "health"):
+    for row in rows.values_list(*DRAWN):
+        pk, name, cell_id, version, health, *_ = row
+        if health in WRONG:
+            page.newest_wrong.append(Instance.from_db(rows.db, DRAWN, row))
         yield Dot(pk, name, cell_id, version, "changing" if pk in page.work.changing else health)
 
 
