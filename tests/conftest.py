@@ -2,7 +2,8 @@
 
 The cluster is made by the pytest process that a person started (under xdist: the controller) in a new
 temporary folder and on a free port, so that any number of runs may go on beside each other. Workers of xdist
-inherit DATABASE_URL from the environment and get a database each by pytest-django's suffix.
+inherit DATABASE_URL from the environment and get a database each by pytest-django's suffix; the first that needs
+one migrates a template, of which all are copies.
 
 pytest-django loads settings that an ini file names before it comes here, so pyproject.toml names none: this file
 sets the environment first and Django up after it.
@@ -13,18 +14,25 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django
+import psycopg
 import pytest
+from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from portal.stack.browser import find_browser
 from portal.stack.postgres import EmbeddedPostgres
+from portal.stack.state import ROOT
 
 IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
@@ -37,6 +45,7 @@ def _start_cluster() -> None:
     server.start()
     os.environ["DATABASE_URL"] = server.url
     os.environ["DAYTWO_TEST_CLUSTER"] = str(server.data_dir)
+    os.environ["DAYTWO_TEST_TEMPLATES"] = "1"
     os.environ.setdefault("DAYTWO_DATA_DIR", str(folder / "data"))
 
 
@@ -76,6 +85,42 @@ def chromium_path() -> str:
     if path is None:
         pytest.skip("no Chromium here: install chromium, or set DAYTWO_CHROMIUM")
     return path
+
+
+def _schema_key() -> str:
+    """What decides how a migrated database looks: all migrations, the pinned packages, and the day, since partitions follow it."""
+    digest = sha256(date.today().isoformat().encode())
+    for path in sorted([*ROOT.glob("apps/*/migrations/*.py"), *ROOT.glob("requirements/*.txt")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Copy each test database from one that is migrated once for all workers.
+
+    Only where DAYTWO_TEST_TEMPLATES says so, as it does for a cluster of our own: nobody else's server is to
+    keep a database of ours. Under a lock: one worker migrates, the others wait.
+    """
+    from django.conf import settings
+
+    if not os.environ.get("DAYTWO_TEST_TEMPLATES"):
+        return
+    template, url = f"daytwo_schema_{_schema_key()}", os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as here:
+        here.execute("SELECT pg_advisory_lock(hashtext('daytwo-test-schema'))")
+        if not here.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template]).fetchone():
+            raw, name = f"{template}_raw", sql.Identifier(f"{template}_raw")
+            here.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            here.execute(sql.SQL("CREATE DATABASE {}").format(name))
+            subprocess.run(
+                [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+                cwd=ROOT,
+                env={**os.environ, "DATABASE_URL": urlsplit(url)._replace(path=f"/{raw}").geturl()},
+                check=True,
+            )
+            here.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(name, sql.Identifier(template)))
+    settings.DATABASES["default"]["TEST"]["TEMPLATE"] = template
 
 
 @pytest.fixture

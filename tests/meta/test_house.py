@@ -145,3 +145,51 @@ def test_a_page_has_nothing_the_policy_would_stop(path: Path) -> None:
     assert "<style" not in text
     assert "javascript:" not in text
     assert "|safe" not in text or "help_text|safe" in text, "text from outside would be markup"
+
+
+def clocked(path: Path) -> list[int]:
+    """Lines that assert how long something took by the wall's clock.
+
+    A deadline in a loop that waits (`assert time.monotonic() < deadline`) only ends a test that would hang.
+    """
+    tree = ast.parse(path.read_text())
+    clocks = {"perf_counter", "monotonic", "time"}
+
+    def reads_clock(node: ast.AST) -> bool:
+        return any(
+            isinstance(one, ast.Call)
+            and (
+                name := one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", "")
+            )
+            and name in clocks
+            and not one.args
+            for one in ast.walk(node)
+        )
+
+    def subtracts(node: ast.AST) -> bool:
+        return any(
+            isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) and reads_clock(one)
+            for one in ast.walk(node)
+        )
+
+    took = {
+        target.id
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Assign) and subtracts(one.value)
+        for target in one.targets
+        if isinstance(target, ast.Name)
+    }
+    return [
+        one.lineno
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Assert)
+        and (subtracts(one.test) or any(isinstance(n, ast.Name) and n.id in took for n in ast.walk(one.test)))
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_no_test_asserts_a_wall_time(path: Path) -> None:
+    """A busy machine fails nobody: how long things take is `make bench`'s to say."""
+    assert clocked(path) == []

@@ -1,12 +1,12 @@
 """Leases, fences and the worker's loop, over the simulated provider."""
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from apps.access.models import Grant, User
@@ -149,17 +149,19 @@ class TestLoop:
         assert state_of(operation) == State.FAILED
         assert "not done within 60 s" in operation.error
 
-    def test_a_hundred_slow_starts_share_one_thread(
+    def test_many_slow_starts_share_one_thread(
         self, instances: Callable[[int], list[Instance]], operator: User
     ) -> None:
         many = instances(30)
         SimulatedInstance.objects.update(fault=Fault.SLOW, fault_value=0.6)
         for one in many:
             submit(one, operator)
-        began = time.monotonic()
         runner.run_due()
-        assert Operation.objects.filter(state=State.SUCCEEDED).count() == 30
-        assert time.monotonic() - began < 0.6 * 30 / 2
+        done = Operation.objects.filter(state=State.SUCCEEDED)
+        assert done.count() == 30
+        # Side by side, none after another: each had begun before the first was done.
+        begun = done.aggregate(last=Max("started_at"), first=Min("finished_at"))
+        assert begun["last"] < begun["first"]
 
     def test_a_cancel_takes_effect_at_the_steps_end(self, instance: Instance, operator: User) -> None:
         operation = submit(instance, operator)

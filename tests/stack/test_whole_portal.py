@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -127,12 +126,8 @@ def test_up_survives_kills_and_stops_without_touching_the_tenants(folder: Path) 
         assert not EmbeddedPostgres(portal.state.postgres).is_running()
         assert fleet_of(portal) == tenants
 
-        began = time.monotonic()
         portal = start(folder)
-        warm = time.monotonic() - began
-        print(json.dumps({"warm_start_seconds": round(warm, 1)}))
         assert fleet_of(portal) == tenants, "tenants' processes are found again, not started anew"
-        assert warm < 30, "10 s on an idle machine; here other tests run beside"
     finally:
         portal.module("down")
     assert portal.process.wait(40) == 0

@@ -1,8 +1,10 @@
 """What a portal costs that nobody uses, and how fast a fleet is seeded."""
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,3 +83,42 @@ def seeding() -> Iterator[Figure]:
     began = time.perf_counter()
     seed(instances=100_000, tenants=20_000, actor=system_actor("command"))
     yield Figure("seed of 100,000 instances", time.perf_counter() - began, "s", at_most=120)
+
+
+def starting() -> Iterator[Figure]:
+    """From `make up` typed to the address that it prints: a first start, with its fleet, and a warm one."""
+    with tempfile.TemporaryDirectory(prefix="daytwo-up-") as folder:
+        Path(folder).chmod(0o755)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DATABASE_", "PORT"))}
+        environment["DAYTWO_DATA_DIR"] = folder
+        try:
+            yield Figure("start, the first, with its fleet", _up(environment), "s")
+            yield Figure("start, warm", _up(environment), "s", at_most=10)
+        finally:
+            _stack("down", environment).wait()
+
+
+def _stack(module: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"portal.stack.{module}"]
+    return subprocess.Popen(
+        command,
+        cwd=settings.BASE_DIR,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _up(environment: dict[str, str]) -> float:
+    began = time.perf_counter()
+    portal = _stack("up", environment)
+    for line in portal.stdout or ():
+        if "Daytwo runs at" in line:
+            break
+    else:
+        raise RuntimeError("the portal did not start")
+    took = time.perf_counter() - began
+    portal.send_signal(signal.SIGINT)
+    portal.communicate()
+    return took

@@ -33,29 +33,32 @@ def offer(local: LocalProvider, program: str, *commands: dict[str, object], vers
     (where / "commands.py").write_text(program)
 
 
+def _busy(local: LocalProvider, target: Target) -> float:
+    return next(sample.value for sample in local.metrics(target) if sample.name == "workers_busy")
+
+
 class TestWorkers:
     def test_more_workers_serve_more_at_once(self, local: LocalProvider, local_stage: Stage) -> None:
-        """Each request of this release takes 0.3 s: six of them one after the other, then all at once."""
-        local.install_version("1.2.0", fault="slow:0.3")
+        """Requests of this release take their time: how many are in hand at once is as many as there are workers."""
+        local.install_version("1.2.0", fault="slow:1.0")
         target = local_stage.deployed(version="1.2.0")
 
         url, trust = f"{local.observe(target).endpoint}/t/acme/", local.authority.client_context()
 
-        def six() -> float:
-            began = time.monotonic()
+        def most_of_six() -> float:
+            """How many of six requests were ever in hand together."""
+            most = 0.0
             with ThreadPoolExecutor(6) as pool:
-                served = list(
-                    pool.map(lambda _: httpx.get(url, verify=trust, timeout=15).status_code, range(6))
-                )
-            assert served == [200] * 6
-            return time.monotonic() - began
+                asked = [pool.submit(httpx.get, url, verify=trust, timeout=30) for _ in range(6)]
+                while not all(one.done() for one in asked):
+                    most = max(most, _busy(local, target))
+            assert [one.result().status_code for one in asked] == [200] * 6
+            return most
 
         local.scale(target, workers=2)
-        slow = six()
+        assert most_of_six() == 2
         local.scale(target, workers=6)
-        quick = six()
-        assert slow > 0.85, "three rounds of 0.3 s"
-        assert quick < slow
+        assert most_of_six() > 2
         assert local.observe(target).generation == 1
 
     def test_they_stay_through_a_restart(self, local: LocalProvider, local_stage: Stage) -> None:
@@ -337,9 +340,16 @@ class TestRedacting:
         ],
     )
     def test_long_text_costs_no_more_than_its_length(self, text: str) -> None:
-        began = time.monotonic()
-        redacted(text)
-        assert time.monotonic() - began < 3
+        def cost(of: str) -> float:
+            took = []
+            for _ in range(3):
+                began = time.thread_time()
+                redacted(of)
+                took.append(time.thread_time() - began)
+            return min(took)
+
+        # Work of this thread alone, whatever else the machine does: four times the text may not cost its square, 16.
+        assert cost(text) < 10 * cost(text[: len(text) // 4]) + 0.02
 
     def test_the_rest_stays(self) -> None:
         text = "GET /t/acme/ 200 in 3 ms, monkey business, tokenizer ready"
