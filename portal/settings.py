@@ -79,7 +79,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # First: a directory asks over plain http, under the name that is to be proved.
+    # First: all that a request calls stands in its frame's memory.
+    "apps.core.frames.with_room",
+    # Before all else that answers: a directory asks over plain http, under the name that is to be proved.
     "apps.fleet.certificates.acme.answering.ChallengeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -4,11 +4,13 @@ Built into every template (see TEMPLATES in the settings), so nothing has to be 
 once a page are templates under `templates/components/`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django import template
+from django.core.exceptions import ObjectDoesNotExist
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
@@ -398,16 +400,40 @@ def _td_opens(table: Any) -> list[tuple[str, str]]:
 def table_rows(table: Any) -> SafeString:
     """The rows of a django-tables2 table. Cells come from the table's own columns; attributes of cells are not asked for row by row."""
     opens, drawn = _td_opens(table), []
+    own = {column.name: render for column in table.columns if (render := _of_record_alone(table, column))}
     for row in table.paginated_rows:
         drawn.append(f"<tr{_row_id(row.record)} {row.attrs.as_html()}>")
         for name, opening in opens:
             if name == "select":
                 drawn.append(_tick(row.record))
             else:
-                cell = _text(row.get_cell(name)).strip()
+                cell = _text(own[name](row.record) if name in own else row.get_cell(name)).strip()
                 drawn.append(f"{_counting(opening) if cell.isdigit() else opening}{cell}</td>")
         drawn.append("</tr>")
     return _safe("".join(drawn))
+
+
+def _of_record_alone(table: Any, column: Any) -> Callable[[Any], Any] | None:
+    """How the table draws a cell of this column, when its function asks for the record alone; None: as django-tables2 does.
+
+    django-tables2 asks `inspect` for the signature of the function anew for each cell, which is half of what a cell costs.
+    """
+    render = getattr(table, f"render_{column.name}", None)
+    if render is None or column.link or list(inspect.signature(render).parameters) != ["record"]:
+        return None
+    empty, accessor = column.column.empty_values, column.accessor
+
+    def draw(record: Any) -> Any:
+        if empty:
+            try:
+                value = accessor.resolve(record)
+            except (AttributeError, LookupError, TypeError, ValueError, ObjectDoesNotExist):
+                value = None
+            if value in empty:
+                return column.default
+        return render(record)
+
+    return draw
 
 
 def _counting(opening: str) -> str:
