@@ -93,13 +93,17 @@ def _apply_guard_rails(result: Plan, candidates: Sequence[TargetInfo], actor: An
             result.refused.append(Refusal(info.id, info.label, " ".join(hard)))
         else:
             result.accepted.append(info)
-            result.approval_reason = result.approval_reason or next((o.why for o in mine), "")
+            result.approval_reason = result.approval_reason or next(
+                (o.why or "A guard rail asks for a second person." for o in mine), ""
+            )
 
 
 def _apply_approval_rules(result: Plan) -> None:
     if result.kind.is_changing and result.accepted:
         rule = approvals.rule_for(result.kind, result.accepted)
-        result.approval_reason = rule.note if rule is not None else result.approval_reason
+        if rule is not None:
+            # The state comes from the reason, so a rule without a note must have one all the same.
+            result.approval_reason = rule.note.strip() or f"The rule “{rule}” asks for a second person."[:200]
 
 
 def blocking(target_ids: Sequence[int], kind: Kind) -> dict[int, Operation]:

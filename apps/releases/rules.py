@@ -54,6 +54,8 @@ def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
         elif locked.override_asked_by_id in (None, actor.pk):
             locked.override_asked_by, locked.override_reason, words = actor, reason, "shall be overridden"
         else:
+            if why := hands.objection(actor, locked.override_asked_by, Permission.ROLL_OUT, locked.tenant):
+                raise PermissionDenied(why)
             locked.overridden_by, words = actor, "is overridden"
         locked.save()
         if locked.overridden_by_id:

@@ -55,7 +55,7 @@ ONCE = 3600
 
 def _record_contacts_read(user: Any, tenant: Tenant) -> None:
     """The contacts' names and addresses are personal data: that somebody saw them stands in the trail, once an hour."""
-    if cache.add(f"contacts read {user.pk} {tenant.pk}", 1, ONCE):
+    if cache.add(f"contacts-read:{user.pk}:{tenant.pk}", 1, ONCE):
         tell(EventKind.READ, f"the contacts of {tenant}", actor=user, about=tenant)
 
 

@@ -81,3 +81,11 @@ def test_the_approver_sees_the_preview_and_what_changed_since(root: User, instan
     assert "version, 1.0.0 → 9.9.9" in text
     services.approve(operation, actor=axel)
     assert make_cell()
+
+
+def test_a_rule_without_a_note_asks_all_the_same(root: User, instance: Instance) -> None:
+    with as_system():
+        ApprovalRule.objects.create(note="")
+    operation = ask(instance, actor=root)
+    assert operation.state == State.AWAITING_APPROVAL
+    assert "any change from 1" in operation.approval_reason

@@ -9,6 +9,8 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
+from apps.access import hands
+from apps.access.choices import HandKind
 from apps.access.models import User
 from apps.fleet.models import Instance
 from apps.operations.models import Operation
@@ -91,6 +93,19 @@ def test_overriding_anothers_hold_takes_two(fleet: Fleet, boss: User, second: Us
     found.refresh_from_db()
     assert not found.is_on
     assert found.overridden_by == second
+
+
+def test_nobody_overrides_a_hold_by_a_second_account(fleet: Fleet, boss: User, second: User) -> None:
+    fleet(1)
+    setter = make_user()
+    grant(setter, "admin")
+    found = hold("t-000", setter)
+    hands.note(by=boss, how=HandKind.MADE, words="boss made the account of second", people=[second.pk])
+    end_hold(found, actor=boss, reason="the clock runs")
+    with pytest.raises(PermissionDenied, match="do not count as two persons"):
+        end_hold(found, actor=second, reason="agreed")
+    found.refresh_from_db()
+    assert found.is_on
 
 
 def test_a_hold_ends_in_the_future_and_takes_the_permission(fleet: Fleet, boss: User) -> None:
