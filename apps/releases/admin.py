@@ -17,6 +17,7 @@ from .models import (
     ClockStep,
     Component,
     CustomerNotice,
+    Exclusion,
     Exposure,
     Freeze,
     Hold,
@@ -24,6 +25,8 @@ from .models import (
     MetricSource,
     Release,
     ReleaseComponent,
+    Ring,
+    RingMember,
     Rollout,
     RolloutTarget,
     VexStatement,
@@ -85,6 +88,31 @@ class RolloutAdmin(ReadOnlyAdmin):
     list_filter = ("state",)
     list_select_related = ("release", "started_by")
     search_fields = ("=id", "release__version", "reason")
+
+
+@admin.register(Ring)
+class RingAdmin(ShownAdmin):
+    """Rings are changed on their page, which keeps their order whole."""
+
+    list_display = ("name", "position", "rest_seconds", "description")
+    search_fields = ("name",)
+
+
+@admin.register(RingMember)
+class RingMemberAdmin(ProductAdmin):
+    list_display = ("ring", "tenant", "plan")
+    list_select_related = ("ring", "tenant", "plan")
+    search_fields = ("ring__name", "tenant__name", "tenant__key")
+    autocomplete_fields = ("ring", "tenant", "plan")
+
+
+@admin.register(Exclusion)
+class ExclusionAdmin(ReadOnlyAdmin):
+    """Frozen with its rollout."""
+
+    list_display = ("rollout", "what", "label", "reason", "instances")
+    list_select_related = ("rollout__release",)
+    search_fields = ("=rollout__id", "label")
 
 
 @admin.register(HotPatch)

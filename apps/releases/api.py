@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
 from apps.access.api import BadRequest, api, body_of, error, listed
@@ -11,7 +12,7 @@ from apps.access.scoping import holds, visible
 from apps.operations.services import Refused
 
 from . import exposing, services
-from .models import Advisory, Release
+from .models import Advisory, Release, Ring, RingMember
 from .sbom import BadDocument
 
 
@@ -67,6 +68,30 @@ def advisories(request: HttpRequest) -> HttpResponse:
     except (BadDocument, Refused) as refusal:
         return _refused(request, refusal)
     return JsonResponse(_advisory(made))
+
+
+@api("view")
+def rings(request: HttpRequest) -> HttpResponse:
+    """GET: the rings in their order by `position`, with the plans in each and how many tenants are named in it, of those seen."""
+    members = visible(request.user, RingMember).order_by()
+    counts = dict(members.filter(tenant__isnull=False).values_list("ring_id").annotate(number=Count("pk")))
+    plans: dict[int, list[str]] = {}
+    for ring_id, name in members.filter(plan__isnull=False).values_list("ring_id", "plan__name"):
+        plans.setdefault(ring_id, []).append(name)
+
+    def as_dict(ring: Ring) -> dict[str, Any]:
+        return {
+            "id": ring.pk,
+            "name": ring.name,
+            "position": ring.position,
+            "description": ring.description,
+            "rest_seconds": ring.rest_seconds,
+            "lets_security_through": ring.lets_security_through,
+            "plans": sorted(plans.get(ring.pk, [])),
+            "tenants": counts.get(ring.pk, 0),
+        }
+
+    return listed(request, visible(request.user, Ring), as_dict)
 
 
 def _document(request: HttpRequest) -> bytes:

@@ -8,7 +8,13 @@ from .choices import RolloutState, TargetState
 from .models import Exposure, RolloutTarget
 from .standing import held_instances
 
-STOPPED = (TargetState.FAILED, TargetState.STAYED, TargetState.HELD, TargetState.SKIPPED)
+STOPPED = (
+    TargetState.FAILED,
+    TargetState.STAYED,
+    TargetState.HELD,
+    TargetState.SKIPPED,
+    TargetState.EXCLUDED,
+)
 
 
 def latest_moves(instance_ids: Sequence[int]) -> dict[int, RolloutTarget]:

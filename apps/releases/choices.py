@@ -108,9 +108,18 @@ class TargetState(models.TextChoices):
     FAILED = "failed", "Failed"
     HELD = "held", "Held"
     SKIPPED = "skipped", "Skipped"
+    EXCLUDED = "excluded", "Excluded"
     RETURNING = "returning", "Going back"
     RETURNED = "returned", "Went back"
     STAYED = "stayed", "Could not go back"
+
+
+class Excludable(models.TextChoices):
+    """What a rollout can be told to leave alone."""
+
+    TENANT = "tenant", "Tenant"
+    CELL = "cell", "Cell"
+    INSTANCE = "instance", "Instance"
 
 
 #: Target states that are asked about again while the rollout lasts.

@@ -22,7 +22,7 @@ from apps.operations.services import Refused
 from apps.tenants.choices import ContactRole
 from apps.tenants.models import Contact, Tenant
 
-from .choices import UNENDED, NoticeState
+from .choices import UNENDED, NoticeState, TargetState
 from .models import CustomerNotice, Hold, Rollout
 from .planning import tenants_of
 from .services import given_reason
@@ -90,7 +90,8 @@ def draft_notices(rollout: Rollout, *, subject: str, body: str, actor: Any, reas
 
 
 def _tenants(rollout: Rollout) -> list[Tenant]:
-    placed = tenants_of(list(rollout.targets.values_list("instance_id", flat=True)))
+    touched = rollout.targets.exclude(state=TargetState.EXCLUDED)
+    placed = tenants_of(list(touched.values_list("instance_id", flat=True)))
     ids = {tenant for tenants in placed.values() for tenant in tenants}
     return list(Tenant.objects.filter(pk__in=among(ids)).order_by("pk"))
 

@@ -32,12 +32,13 @@ from apps.fleet.choices import Health, Wanted
 from apps.operations.choices import ENDED
 from apps.operations.models import Operation
 
-from .asking import BACK, ask, fill, is_full, let_through, room_for, settle
+from .asking import BACK, ask, fill, is_full, let_through, note, room_for, settle
 from .choices import BEHIND, MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .evidence import evidence_of
 from .gates import Evidence, judge
 from .guarding import BLAST
 from .models import Rollout, RolloutTarget, Wave
+from .resting import why_rests
 from .returning import return_waves
 from .rollouts import cancel_waiting, move_rollout
 from .scheduling import start_due
@@ -156,6 +157,10 @@ def _drive(rollout: Rollout) -> bool:
             if wave is None:
                 _finish(rollout)
                 return False
+            if why := why_rests(rollout, wave):
+                note(rollout, why)
+                return False
+            _begin(wave)
             asks_more = fill(rollout, wave, freed=freed)
             return decide(rollout, wave) or asks_more
         case RolloutState.ROLLING_BACK:
@@ -179,13 +184,15 @@ def follow(rollout: Rollout) -> int:
 
 
 def _current_wave(rollout: Rollout) -> Wave | None:
-    wave = rollout.waves.exclude(state__in=BEHIND).order_by("number").first()
-    if wave is not None and wave.state == WaveState.PLANNED:
+    return rollout.waves.exclude(state__in=BEHIND).order_by("number").first()
+
+
+def _begin(wave: Wave) -> None:
+    if wave.state == WaveState.PLANNED:
         Wave.objects.filter(pk=wave.pk, state=WaveState.PLANNED).update(
             state=WaveState.RUNNING, started_at=timezone.now()
         )
         wave.refresh_from_db()
-    return wave
 
 
 # --- Deciding -----------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _bake_left(rollout: Rollout, wave: Wave) -> float:
 
 def _with_traffic(base: Evidence, rollout: Rollout, measured: Mapping[int, str], since: datetime) -> Evidence:
     moved = RolloutTarget.objects.filter(rollout=rollout).exclude(
-        state__in=[TargetState.WAITING, TargetState.HELD]
+        state__in=[TargetState.WAITING, TargetState.HELD, TargetState.EXCLUDED]
     )
     rows = (
         Instance.objects.exclude(version=rollout.release.version)

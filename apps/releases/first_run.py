@@ -8,15 +8,23 @@ from typing import Any
 
 from apps.fleet.providers.local.versions import PROGRAM
 from apps.operations.services import Refused
+from apps.tenants.models import Plan
 
 from .choices import Life, ReleaseKind
-from .models import Release
+from .models import Release, Ring
+from .rings import put_in_ring, save_ring
 from .services import add_artifact, move_release, save_release, upload_sbom
 
 #: version, notes, how far it has come.
 RELEASES = (
     ("4.12.2", "The one before.", (Life.CANDIDATE, Life.RELEASED)),
     ("4.12.3", "What the fleet runs.", (Life.CANDIDATE, Life.RELEASED, Life.PREFERRED)),
+)
+#: name, what it is for, seconds of rest after it.
+RINGS = (
+    ("internal", "our own tenants", 0),
+    ("early", "who has asked for new things first, and the smallest plan", 0),
+    ("everyone", "all others", 0),
 )
 
 
@@ -38,6 +46,20 @@ def lay_out(actor: Any) -> None:
             except Refused:
                 # RELEASE_SIGNING_KEYS is set and nobody signed this one: it stays a draft, and its page says why.
                 break
+    _lay_out_rings(actor)
+
+
+def _lay_out_rings(actor: Any) -> None:
+    """Who gets new things first, a few more, then everyone; the first fleet's plans in them by their rank."""
+    if Ring.objects.exists():
+        return
+    made = [
+        save_ring(Ring(name=name, description=words, rest_seconds=rest), actor=actor, reason="first run")
+        for name, words, rest in RINGS
+    ]
+    plans = list(Plan.objects.order_by("rank", "name"))
+    if len(plans) > 1:
+        put_in_ring(made[1], plan=plans[0], actor=actor, reason="first run: the smallest plan comes early")
 
 
 def sbom() -> dict[str, Any]:

@@ -8,12 +8,13 @@ from django.utils import timezone
 
 from apps.access.scoping import visible
 from apps.accounts.models import Account
-from apps.operations.services import MIN_REASON
+from apps.operations.services import MIN_REASON, Refused
 from apps.tenants.models import Tenant
 
 from .choices import UNDEPLOYABLE, GateMode, Measure, PolicyScope, Severity, VexWhy
 from .customers import BODY, SUBJECT
-from .models import Freeze, MetricSource, Release, Rollout
+from .excluding import Excluded, read_exclusions
+from .models import Freeze, MetricSource, Release, Ring, Rollout
 from .rules import SCOPE_MODELS
 from .windows import DAYS
 
@@ -80,13 +81,21 @@ class ReasonForm(forms.Form):
 class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a rollout shall bring where, and how carefully."""
 
+    exclude = forms.CharField(
+        label="Leave alone",
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="a line each, a tenant's key or the name of a cell or an instance, and why: acme: audit until Friday",
+    )
+
     class Meta:
         model = Rollout
         fields = (
-            "release", "query", "canary", "growth", "concurrency", "bake_seconds", "gate", "metric_source", "min_requests", "on_fail", "reason",
+            "release", "query", "up_to_ring", "canary", "growth", "concurrency", "bake_seconds", "gate", "metric_source", "min_requests", "on_fail", "reason",
         )  # fmt: skip
         labels = {
-            "query": "Instances", "bake_seconds": "Bake time (s)", "gate": "The gate looks at", "metric_source": "Metrics from", "reason": "Why",
+            "query": "Instances", "up_to_ring": "Up to ring", "bake_seconds": "Bake time (s)", "gate": "The gate looks at", "metric_source": "Metrics from", "reason": "Why",
             "min_requests": "Requests each side needs", "on_fail": "When a gate fails", "growth": "Growth",
         }  # fmt: skip
         help_texts = {
@@ -100,8 +109,19 @@ class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
         release: Any = self.fields["release"]
         release.queryset = visible(user, Release).exclude(life__in=UNDEPLOYABLE).order_by("-pk")
         release.empty_label = "choose…"
+        names = visible(user, Ring).values_list("name", flat=True)
+        self.fields["up_to_ring"] = forms.ChoiceField(
+            label="Up to ring", required=False, choices=[("", "all rings"), *((name, name) for name in names)]
+        )
+        self.user = user
         source: Any = self.fields["metric_source"]
         source.queryset, source.empty_label = visible(user, MetricSource), "each instance's provider"
+
+    def clean_exclude(self) -> list[Excluded]:
+        try:
+            return read_exclusions(self.cleaned_data["exclude"], actor=self.user)
+        except Refused as refusal:
+            raise forms.ValidationError(str(refusal)) from refusal
 
 
 class HotPatchForm(forms.Form):

@@ -15,8 +15,10 @@ from apps.operations import selections
 from apps.operations.services import MAX_TARGETS, Refused
 
 from .choices import RolloutState, TargetState
-from .models import Release, RolloutTarget
+from .excluding import Excluded, why_excluded
+from .models import Release, Ring, RolloutTarget
 from .prices import revenue_of
+from .rings import Mark, marks_of, rings_of, up_to
 from .waves import Candidate, plan_waves
 
 
@@ -31,12 +33,15 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class RolloutPlan:
-    """Waves of ids, the version each instance comes from, and who was left out and why."""
+    """Waves of ids with their rings, the version each instance comes from, who was left out or is excluded, and why."""
 
     waves: list[list[int]]
+    marks: list[Mark]
     from_versions: Mapping[int, str]
     left_out: Mapping[str, int]
     worst: Worst
+    exclusions: Sequence[Excluded] = ()
+    excluded: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -44,33 +49,65 @@ class RolloutPlan:
 
 
 def plan_rollout(
-    *, release: Release, query: str, canary: str, growth: int, concurrency: int, actor: Any
+    *,
+    release: Release,
+    query: str,
+    canary: str,
+    growth: int,
+    concurrency: int,
+    actor: Any,
+    up_to_ring: str = "",
+    exclusions: Sequence[Excluded] = (),
 ) -> RolloutPlan:
     """The plan for what `query` selects, of those instances that `actor` may roll out to.
+
+    Rings that come after `up_to_ring` are left out; what `exclusions` name is in no wave, and told.
 
     Raises Refused for a bad filter, for none left, or for too many. Queries do not grow with the instances.
     """
     rows, left_out = _candidates(release, query, actor)
-    if not rows:
-        said = "; ".join(f"{number:,} {why}" for why, number in left_out.items())
+    tenants, cells = tenants_of(rows), cells_of(rows)
+    excluded = why_excluded(exclusions, tenants, cells)
+    rings = rings_of(tenants, rows)
+    last = up_to(up_to_ring)
+    later = {pk for pk in rows if last is not None and rings[pk].position > last.position}
+    if later:
+        left_out["in a later ring"] = len(later)
+    chosen = [pk for pk in rows if pk not in excluded and pk not in later]
+    _check_size(chosen, left_out, excluded)
+    revenue = revenue_of({tenant for served in tenants.values() for tenant in served})
+    cheapest = sorted(chosen, key=lambda pk: (_worth(tenants.get(pk, ()), revenue), pk))
+    waves = plan_waves(candidates_of(cheapest, tenants, cells, rings), canary=canary, growth=growth)
+    at_once = min(concurrency, max(map(len, waves)))
+    worst = worst_of(cheapest, tenants, revenue, at_once=at_once)
+    marks = marks_of(waves, rings, release)
+    return RolloutPlan(waves, marks, rows, left_out, worst, exclusions, excluded)
+
+
+def _check_size(chosen: Sequence[int], left_out: Mapping[str, int], excluded: Mapping[int, str]) -> None:
+    if not chosen:
+        all_out = {**left_out, "excluded": len(excluded)} if excluded else left_out
+        said = "; ".join(f"{number:,} {why}" for why, number in all_out.items())
         raise Refused(
             "There is no instance to roll out to" + (f": {said}." if said else "; the filter selects none.")
         )
-    if len(rows) > MAX_TARGETS:
+    if len(chosen) > MAX_TARGETS:
         raise Refused(
-            f"{len(rows):,} instances are more than the {MAX_TARGETS:,} of one rollout; narrow the filter."
+            f"{len(chosen):,} instances are more than the {MAX_TARGETS:,} of one rollout; narrow the filter."
         )
-    tenants = tenants_of(rows)
-    revenue = revenue_of({tenant for served in tenants.values() for tenant in served})
-    cheapest = sorted(rows, key=lambda pk: (_worth(tenants.get(pk, ()), revenue), pk))
-    cells = cells_of(cheapest)
-    waves = plan_waves(
-        [Candidate(pk, frozenset(tenants.get(pk, ())), cells[pk]) for pk in cheapest],
-        canary=canary,
-        growth=growth,
-    )
-    at_once = min(concurrency, max(map(len, waves)))
-    return RolloutPlan(waves, rows, left_out, worst_of(cheapest, tenants, revenue, at_once=at_once))
+
+
+def candidates_of(
+    ids: Sequence[int],
+    tenants: Mapping[int, Sequence[int]],
+    cells: Mapping[int, int],
+    rings: Mapping[int, Ring],
+) -> list[Candidate]:
+    """What waves are planned from, in the order given."""
+    return [
+        Candidate(pk, frozenset(tenants.get(pk, ())), cells[pk], rings[pk].position if rings else 0)
+        for pk in ids
+    ]
 
 
 def _candidates(release: Release, query: str, actor: Any) -> tuple[dict[int, str], dict[str, int]]:

@@ -6,14 +6,17 @@ from apps.fleet import changes
 from apps.fleet.benches import registry as benches
 from apps.fleet.providers import simulated
 from apps.operations import endings, guard_rails, ticks
+from apps.tenants import panels
 
 from . import driving, first_run, guarding, notices, scopes, search, stopping, telling
+from .queries import rings
 
 
 def register() -> None:
     """Called once, from apps.py."""
     scopes.register()
     notices.register()
+    panels.facts.register(rings.facts)
     changes.register(telling.rollouts)
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)

@@ -1,6 +1,6 @@
 """What people do to rollouts: prepare, start, pause, resume, abort, roll back, retry, pass a gate, skip an instance."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -19,11 +19,13 @@ from apps.operations.models import Operation
 from apps.operations.services import Refused
 
 from .choices import BEHIND, ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
+from .excluding import Excluded, write_exclusions
 from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
 from .planning import RolloutPlan, plan_rollout
+from .resting import end_rest, is_resting
 from .services import given_reason
-from .targets import write_waves
+from .targets import write_excluded, write_waves
 
 TONES = {
     RolloutState.SUCCEEDED: Tone.OK, RolloutState.ABORTED: Tone.BAD, RolloutState.ROLLING_BACK: Tone.BAD,
@@ -31,18 +33,18 @@ TONES = {
 }  # fmt: skip
 
 
-def prepare_rollout(rollout: Rollout, *, actor: Any) -> RolloutPlan:
+def prepare_rollout(rollout: Rollout, *, actor: Any, exclusions: Sequence[Excluded] = ()) -> RolloutPlan:
     """Write a rollout with its waves and its frozen set; nothing is changed in the fleet until it is started.
 
     Raises Refused (nothing to roll out to, a release that cannot be deployed) and ValidationError.
     """
-    plan = checked_plan(rollout, actor=actor)
+    plan = checked_plan(rollout, actor=actor, exclusions=exclusions)
     with transaction.atomic(durable=True), acting(actor, reason=rollout.reason):
         write_rollout(rollout, plan)
     return plan
 
 
-def checked_plan(rollout: Rollout, *, actor: Any) -> RolloutPlan:
+def checked_plan(rollout: Rollout, *, actor: Any, exclusions: Sequence[Excluded] = ()) -> RolloutPlan:
     """The plan of a rollout that may be prepared. Raises as `prepare_rollout`; writes nothing."""
     rollout.reason = given_reason(rollout.reason)
     rollout.full_clean(exclude=["started_by"])
@@ -55,13 +57,17 @@ def checked_plan(rollout: Rollout, *, actor: Any) -> RolloutPlan:
         growth=rollout.growth,
         concurrency=rollout.concurrency,
         actor=actor,
+        up_to_ring=rollout.up_to_ring,
+        exclusions=exclusions,
     )
 
 
 def write_rollout(rollout: Rollout, plan: RolloutPlan) -> None:
     """Write a rollout as planned, with its event; the caller holds a transaction and acts."""
     rollout.save()
-    write_waves(rollout, plan.waves, plan.from_versions)
+    write_waves(rollout, plan.waves, plan.from_versions, marks=plan.marks)
+    write_excluded(rollout, plan.excluded, plan.from_versions)
+    write_exclusions(rollout, plan.exclusions, plan.excluded)
     title = f"Rollout of {rollout.release} to {plan.total:,} instances was prepared"
     record([event("rollout.prepared", title)])
 
@@ -103,13 +109,15 @@ ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
 LABELS = {
     "start": "Start", "pause": "Pause", "resume": "Resume", "abort": "Abort", "roll_back": "Roll back",
     "retry": "Retry what failed", "cancel": "Discard", "pass_gate": "Pass the gate by hand",
+    "end_rest": "Begin the next ring now",
 }  # fmt: skip
 
 
 def orders_of(rollout: Rollout) -> list[str]:
     """What can be ordered of a rollout now, by who may roll out to all of it."""
     found = [name for name, (_, since) in ORDERS.items() if rollout.state in since]
-    return found + (["pass_gate"] if _waiting_gate(rollout) else [])
+    by_hand = ["end_rest"] if is_resting(rollout) else ["pass_gate"] if _waiting_gate(rollout) else []
+    return found + by_hand
 
 
 def _waiting_gate(rollout: Rollout) -> Wave | None:
@@ -119,11 +127,13 @@ def _waiting_gate(rollout: Rollout) -> Wave | None:
 
 
 def steer(rollout: Rollout, order: str, *, actor: Any, reason: str) -> None:
-    """Carry out an order of ORDERS, or `pass_gate`. Raises Refused where it makes no sense now; audited with its reason."""
+    """Carry out an order of ORDERS, `pass_gate` or `end_rest`. Raises Refused where it makes no sense now; audited with its reason."""
     require(actor, Permission.ROLL_OUT, rollout)
     reason = given_reason(reason)
     if order == "pass_gate":
         _pass_gate(rollout, actor, reason)
+    elif order == "end_rest":
+        end_rest(rollout, actor=actor, reason=reason)
     elif order not in ORDERS:
         raise Refused(f"There is no order “{order}”.")
     else:

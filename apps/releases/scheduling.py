@@ -1,5 +1,6 @@
 """A rollout that starts later, and newcomers that are taken in."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.utils import timezone
 from apps.access.choices import Permission
 from apps.access.scoping import require, visible
 from apps.access.services import system_actor
+from apps.core.arrays import among
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -20,13 +22,15 @@ from apps.operations import selections
 from apps.operations.services import Refused
 
 from .choices import RolloutState
+from .excluding import Excluded, exclusions_of, why_excluded
 from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
-from .planning import cells_of, tenants_of
+from .planning import candidates_of, cells_of, tenants_of
+from .rings import marks_of, rings_of, up_to
 from .rollouts import steer
 from .services import given_reason
 from .targets import write_waves
-from .waves import Candidate, plan_waves
+from .waves import plan_waves
 
 #: States in which a rollout still takes newcomers in.
 TAKES_IN = (RolloutState.DRAFT, RolloutState.RUNNING, RolloutState.PAUSED)
@@ -80,12 +84,31 @@ def newcomers(rollout: Rollout, actor: Any) -> QuerySet[Instance]:
     chosen = selections.select("instance", actor, QueryDict(rollout.query))
     rows = visible(actor, Instance.objects.filter(pk__in=chosen.order_by().values("pk")), Permission.ROLL_OUT)
     known = RolloutTarget.objects.filter(rollout=rollout).order_by()
-    return (
+    rows = (
         rows.filter(created_at__gt=rollout.created_at)
         .exclude(pk__in=known.values("instance_id"))
         .exclude(wanted_version=rollout.release.version)
         .order_by("pk")
     )
+    exclusions = exclusions_of(rollout)
+    return rows if not exclusions and not rollout.up_to_ring else _not_left_out(rows, rollout, exclusions)
+
+
+def _not_left_out(
+    rows: QuerySet[Instance], rollout: Rollout, exclusions: Sequence[Excluded]
+) -> QuerySet[Instance]:
+    """Those that are in none of the later rings, and that no exclusion names."""
+    ids = list(rows.values_list("pk", flat=True))
+    tenants, cells = tenants_of(ids), cells_of(ids)
+    excluded = why_excluded(exclusions, tenants, cells)
+    try:
+        last = up_to(rollout.up_to_ring)
+    except Refused:
+        # Its ring is gone: nobody can say who is within it, so nobody new is.
+        return rows.none()
+    rings = rings_of(tenants, ids) if last else {}
+    left = [pk for pk in ids if pk not in excluded and (last is None or rings[pk].position <= last.position)]
+    return rows.filter(pk__in=among(left))
 
 
 def take_in_newcomers(rollout: Rollout, *, actor: Any, reason: str) -> int:
@@ -104,13 +127,11 @@ def take_in_newcomers(rollout: Rollout, *, actor: Any, reason: str) -> int:
         if not rows:
             raise Refused("Nobody new is left to be taken in.")
         tenants, cells = tenants_of(rows), cells_of(rows)
-        waves = plan_waves(
-            [Candidate(pk, frozenset(tenants.get(pk, ())), cells[pk]) for pk in rows],
-            canary="100%",
-            growth=1,
-        )
+        rings = rings_of(tenants, rows)
+        waves = plan_waves(candidates_of(list(rows), tenants, cells, rings), canary="100%", growth=1)
         last: int = Wave.objects.filter(rollout=locked).aggregate(last=Max("number"))["last"] or 0
-        write_waves(locked, waves, rows, after=last)
+        marks = marks_of(waves, rings, locked.release)
+        write_waves(locked, waves, rows, marks=marks, after=last)
         title = f"Rollout #{locked.pk}: {len(rows):,} newcomers were taken in"
         record([event("rollout.newcomers", title, why=reason)])
     return len(rows)

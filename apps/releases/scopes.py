@@ -11,9 +11,10 @@ from apps.access import scoping
 from apps.access.choices import Permission
 from apps.access.scoping import Scopes
 from apps.accounts.models import Region
-from apps.fleet.scopes import instance_ids, tenants_within
+from apps.fleet.scopes import cell_ids, instance_ids, tenants_within
 from apps.tenants.models import Tenant
 
+from .choices import Excludable
 from .models import (
     Advisory,
     Artifact,
@@ -22,12 +23,15 @@ from .models import (
     ClockPolicy,
     ClockStep,
     CustomerNotice,
+    Exclusion,
     Exposure,
     Freeze,
     Hold,
     HotPatch,
     MetricSource,
     Release,
+    Ring,
+    RingMember,
     Rollout,
     RolloutTarget,
     VexStatement,
@@ -71,13 +75,42 @@ def policies_within(scopes: Scopes) -> Q:
     )
 
 
+def members_within(scopes: Scopes) -> Q:
+    """Plans' entries are read by everybody; a tenant's by who sees the tenant. Changed on everything alone."""
+    if scopes.permission not in READING:
+        return NOTHING
+    return Q(plan__isnull=False) | of_tenants(scopes)
+
+
+def exclusions_within(scopes: Scopes) -> Q:
+    if scopes.permission not in READING:
+        return NOTHING
+    tenants = Tenant.objects.filter(tenants_within(scopes)).order_by()
+    instances = instance_ids(scopes)
+    return (
+        Q(what=Excludable.TENANT, object_id__in=tenants.values("pk"))
+        | Q(what=Excludable.INSTANCE, object_id__in=instances)
+        | Q(what=Excludable.CELL, object_id__in=cell_ids(scopes))
+    )
+
+
 def freezes_within(scopes: Scopes) -> Q:
     return Q(account_id__in=scopes.accounts) if scopes.permission in READING else NOTHING
 
 
 def register() -> None:
     """Tell `access` about every model whose rows somebody else than everybody may see."""
-    for model in (Release, Artifact, Advisory, VexStatement, ClockPolicy, ClockStep, ClockAsk, MetricSource):
+    for model in (
+        Release,
+        Artifact,
+        Advisory,
+        VexStatement,
+        ClockPolicy,
+        ClockStep,
+        ClockAsk,
+        MetricSource,
+        Ring,
+    ):
         scoping.register(model, of_the_product)
     scoping.register(Rollout, rollouts_within)
     scoping.register(
@@ -86,6 +119,8 @@ def register() -> None:
     scoping.register(RolloutTarget, targets_within)
     scoping.register(Exposure, targets_within)
     scoping.register(Hold, of_tenants)
+    scoping.register(RingMember, members_within)
+    scoping.register(Exclusion, exclusions_within)
     scoping.register(HotPatch, of_tenants)
     scoping.register(CustomerNotice, of_tenants)
     scoping.register(Window, of_tenants)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import customers, exposure, hotpatches, releases, rollouts, rules
+from .views import customers, exposure, hotpatches, releases, rings, rollouts, rules
 
 app_name = "releases"
 urlpatterns = [
@@ -37,6 +37,10 @@ urlpatterns = [
     path("advisories/<int:advisory_pk>/burn-down.json", exposure.burn_down_figures, name="burn_down"),
     path("advisories/<int:advisory_pk>/not-affected/", exposure.not_affected, name="vex"),
     path("rules/", rules.rules, name="rules"),
+    path("rules/rings/", rings.rings, name="rings"),
+    path("rules/rings/save/", rings.save, name="save_ring"),
+    path("rules/rings/members/", rings.put, name="put_in_ring"),
+    path("rules/rings/<int:ring_pk>/remove/", rings.remove, name="remove_ring"),
     path("rules/holds/", rules.hold, name="add_hold"),
     path("rules/holds/<int:hold_pk>/end/", rules.hold_end, name="end_hold"),
     path("rules/freezes/", rules.freeze, name="add_freeze"),

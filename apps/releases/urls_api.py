@@ -8,5 +8,6 @@ app_name = "releases_api"
 urlpatterns = [
     path("releases", api.releases, name="releases"),
     path("releases/<str:version>/sbom", api.sbom, name="sbom"),
+    path("rings", api.rings, name="rings"),
     path("advisories", api.advisories, name="advisories"),
 ]

@@ -9,11 +9,12 @@ MAX_WAVES = 60
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance to plan for, the tenants it serves, and the cell it is in."""
+    """An instance to plan for, the tenants it serves, the cell it is in, and the position of its ring."""
 
     id: int
     tenants: frozenset[int] = field(default_factory=frozenset)
     cell: int = 0
+    ring: int = 0
 
 
 def amount(text: str, total: int) -> int:
@@ -25,21 +26,31 @@ def amount(text: str, total: int) -> int:
 def plan_waves(candidates: Sequence[Candidate], *, canary: str, growth: int) -> list[list[int]]:
     """Ids by wave: the canary first, then waves `growth` times as large as the one before, in the given order.
 
+    Rings come one after the other, and no wave has instances of two; one that its ring's end cut short is followed
+    by another of the size it should have had.
+
     Each candidate is in exactly one wave; no tenant has two instances in one wave, unless that would take more than
     MAX_WAVES waves. Waves beyond that take all they can, but still no tenant is in two cells of one wave: a failover
     pair never is. Empty for no candidates.
     """
-    left = list(candidates)
     waves: list[list[int]] = []
-    size = amount(canary, len(left)) if left else 0
-    while left and len(waves) < MAX_WAVES - 1:
-        taken, left = _take(left, size)
-        waves.append(taken)
-        # From the middle on at least doubled, so that a plan which does not grow still comes to an end.
-        size *= growth if len(waves) < MAX_WAVES // 2 else max(growth, 2)
-    while left:
-        taken, left = _take_by_cell(left)
-        waves.append(taken)
+    size = amount(canary, len(candidates)) if candidates else 0
+    rings = [
+        [candidate for candidate in candidates if candidate.ring == ring]
+        for ring in sorted({candidate.ring for candidate in candidates})
+    ]
+    for number, left in enumerate(rings):
+        # Each ring that is to come needs a wave at least.
+        reserved = len(rings) - number
+        while left and len(waves) < MAX_WAVES - reserved:
+            taken, left = _take(left, size)
+            waves.append(taken)
+            if left or len(taken) == size:
+                # From the middle on at least doubled, so that a plan which does not grow still comes to an end.
+                size *= growth if len(waves) < MAX_WAVES // 2 else max(growth, 2)
+        while left:
+            taken, left = _take_by_cell(left)
+            waves.append(taken)
     return waves
 
 

@@ -74,6 +74,19 @@ notices: Gathering[Notice] = Gathering("what goes on with a tenant")
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing more to know of a tenant, in its head: words, where more of it is, and why it is so."""
+
+    label: str
+    url: str
+    why: str = ""
+
+
+#: By tenant id: what floors above add to its head.
+facts: Gathering[Fact] = Gathering("facts of a tenant")
+
+
+@dataclass(frozen=True, slots=True)
 class Narrowing:
     """A filter of the list by what a floor above knows: values with their words, and the rows of one value."""
 

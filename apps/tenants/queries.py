@@ -121,6 +121,7 @@ class TenantPage:
     domains: Sequence[Domain]
     external_ids: Sequence[ExternalId]
     notices: Sequence[Notice] = ()
+    facts: Sequence[panels.Fact] = ()
 
     @property
     def subscription(self) -> Subscription | None:
@@ -156,6 +157,7 @@ def tenant_page(user: Any, pk: int) -> TenantPage:
         domains=list(tenant.domains.all()),
         external_ids=list(tenant.external_ids.all()),
         notices=panels.notices(user, [pk]).get(pk, ()),
+        facts=panels.facts(user, [pk]).get(pk, ()),
     )
 
 

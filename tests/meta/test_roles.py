@@ -39,6 +39,7 @@ from apps.core.models import Event, SavedView
 from apps.cost.models import Bill, Rule, RuleSet
 from apps.operations import previews
 from apps.operations.models import Batch, Operation, Schedule
+from apps.releases.models import metrics
 from tests import factories
 from tests.meta.routes import METHODS, Route, ours
 from tests.meta.world import ROLES, RUNBOOK, World, missing
@@ -142,6 +143,10 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("releases:burn_down", "GET"): "302 200 200 200 200 200 200",
     ("releases:vex", "POST"): "302 403 403 403 403 403 422",
     ("releases:rules", "GET"): "302 200 200 200 200 200 200",
+    ("releases:rings", "GET"): "302 200 200 200 200 200 200",
+    ("releases:save_ring", "POST"): "302 403 422 403 403 422 422",
+    ("releases:put_in_ring", "POST"): "302 403 422 403 403 422 422",
+    ("releases:remove_ring", "POST"): "302 403 403 403 403 403 422",
     ("releases:add_hold", "POST"): "302 403 422 403 403 422 422",
     ("releases:end_hold", "POST"): "302 403 404 403 403 422 422",
     ("releases:add_freeze", "POST"): "302 403 422 403 403 422 422",
@@ -324,6 +329,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("releases_api:releases", "GET"): "401 401 401 401 401 401 401",
     ("releases_api:releases", "POST"): "401 401 401 401 401 401 401",
     ("releases_api:sbom", "POST"): "401 401 401 401 401 401 401",
+    ("releases_api:rings", "GET"): "401 401 401 401 401 401 401",
     ("releases_api:advisories", "GET"): "401 401 401 401 401 401 401",
     ("releases_api:advisories", "POST"): "401 401 401 401 401 401 401",
     # tests/access/scim comes with tokens.
@@ -818,6 +824,29 @@ def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[s
         "releases:end_freeze": (reason, admins),
         "releases:set_policy": ({"scope": "fleet", "measure": "instances", "max_count": 3, **reason}, admins),
         "releases:approve_policy": ({}, admins),
+        "releases:save_ring": ({"name": "pilot", "rest_seconds": 0, **reason}, admins),
+        "releases:put_in_ring": ({"tenant": "tenant-here", "ring": world.ring.pk, **reason}, admins),
+        "releases:remove_ring": (reason, admins),
+        "releases:retarget": ({"release": world.other_release.pk, **reason}, operators),
+        "releases:set_source": (
+            {
+                "name": "prometheus",
+                "label": "instance",
+                "requests": metrics.REQUESTS,
+                "errors": metrics.ERRORS,
+                "latency": metrics.LATENCY,
+                "step_seconds": 60,
+                **reason,
+            },
+            admins,
+        ),
+        "releases:set_hours": ({"severity": "high", "hours": 12, **reason}, admins),
+        "releases:add_step": (
+            {"severity": "", "percent": 50, "name": "chief", "address": "c@example.com", **reason},
+            admins,
+        ),
+        "releases:remove_step": (reason, admins),
+        "releases:draft_notices": ({"subject": "x {tenant}", "body": "y", **reason}, operators),
     }
 
 
@@ -825,15 +854,9 @@ def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[s
 #: patch, a draft); where the right and the wrong person send it. Each is in the table of bare requests above like any other.
 IN_EARNEST_ELSEWHERE = {
     "releases:roll_back_wave": "releases/test_returning.py",
-    "releases:retarget": "releases/test_returning.py",
     "releases:new_hot_patch": "releases/test_hot_patches.py",
     "releases:extend_hot_patch": "releases/test_hot_patches.py",
-    "releases:set_source": "releases/test_prometheus.py",
-    "releases:set_hours": "releases/test_security_clock.py",
-    "releases:add_step": "releases/test_security_clock.py",
-    "releases:remove_step": "releases/test_security_clock.py",
     "releases:notice_told": "releases/test_customers.py",
-    "releases:draft_notices": "releases/test_customers.py",
     "releases:send_notices": "releases/test_customers.py",
 }
 

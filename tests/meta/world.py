@@ -52,6 +52,7 @@ from apps.releases.models import (
     Freeze,
     Hold,
     Release,
+    Ring,
     Rollout,
     RolloutTarget,
     Wave,
@@ -168,6 +169,7 @@ class World:
         at, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
         self.release = Release.objects.create(version="9.0.0")
         self.released = Release.objects.create(version="8.0.0", life="released")
+        self.other_release = Release.objects.create(version="8.0.1", life="released")
         self.rollout = Rollout.objects.create(release=self.released, reason="made by the test")
         Wave.objects.create(rollout=self.rollout, number=1, size=1)
         self.target = RolloutTarget.objects.create(
@@ -183,6 +185,7 @@ class World:
             scope="account", object_id=there.pk, max_percent=50, wanted_percent=60, wanted_by=self.root
         )
 
+        self.ring = Ring.objects.create(name="early", position=1)
         self.step = ClockStep.objects.create(percent=50, name="security", address="s@example.com")
         self.notice = CustomerNotice.objects.create(
             tenant=self.tenant, subject="x", body="y", written_by=self.root
@@ -370,6 +373,7 @@ class World:
                 for name in ("retarget", "extend_hot_patch", "draft_notices", "send_notices")
             },
             "releases:roll_back_wave": {"pk": self.rollout.pk, "number": 1},
+            "releases:remove_ring": {"ring_pk": self.ring.pk},
             "releases:remove_step": {"step_pk": self.step.pk},
             **{f"releases:{name}": {"notice_pk": self.notice.pk} for name in ("notice", "notice_told")},
             "releases:approve_policy": {"policy_pk": self.policy.pk},

@@ -48,6 +48,7 @@ STATUS: dict[str, tuple[str, str, str]] = {
     "cancelled": ("idle", "o", "cancelled"),
     "done": ("ok", "", "done"),
     "skipped": ("idle", "o", "skipped"),
+    "excluded": ("idle", "o", "excluded"),
     "to come": ("idle", "o", "to come"),
     "active": ("ok", "", "active"),
     "trial": ("busy", "u", "trial"),

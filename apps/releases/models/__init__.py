@@ -6,7 +6,8 @@ from .exposure import Advisory, AdvisoryMatch, Exposure, VexStatement
 from .hotpatches import HotPatch
 from .metrics import MetricSource
 from .releases import Artifact, Component, Release, ReleaseComponent
-from .rollouts import Rollout, RolloutTarget, Wave
+from .rings import Ring, RingMember
+from .rollouts import Exclusion, Rollout, RolloutTarget, Wave
 from .rules import BlastPolicy, Freeze, Hold, Window
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ClockStep",
     "Component",
     "CustomerNotice",
+    "Exclusion",
     "Exposure",
     "Freeze",
     "Hold",
@@ -26,6 +28,8 @@ __all__ = [
     "MetricSource",
     "Release",
     "ReleaseComponent",
+    "Ring",
+    "RingMember",
     "Rollout",
     "RolloutTarget",
     "VexStatement",

@@ -7,7 +7,7 @@ from django.db import models
 from apps.core.models import BaseModel
 from apps.fleet.models import Instance
 
-from ..choices import DRIVEN, GateMode, OnFail, RolloutState, TargetState, Verdict, WaveState
+from ..choices import DRIVEN, Excludable, GateMode, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .releases import Release
 
 amount_validator = RegexValidator(
@@ -29,6 +29,9 @@ class Rollout(BaseModel):
     )
     reason = models.CharField(max_length=500)
     query = models.CharField(max_length=2_000, blank=True, help_text="the filter its set was chosen by")
+    up_to_ring = models.CharField(
+        max_length=60, blank=True, help_text="name of the last ring it goes to; empty: all rings"
+    )
     canary = models.CharField(max_length=8, default="5%", validators=[amount_validator])
     growth = models.PositiveSmallIntegerField(
         default=3,
@@ -88,6 +91,12 @@ class Wave(BaseModel):
     rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="waves")
     number = models.PositiveSmallIntegerField()
     size = models.PositiveIntegerField(default=0)
+    ring = models.CharField(
+        max_length=60, blank=True, help_text="name of the ring it was planned for; empty: there were none"
+    )
+    rest_seconds = models.PositiveIntegerField(
+        default=0, help_text="so long after it has passed before the next ring begins"
+    )
     state = models.CharField(max_length=9, choices=WaveState.choices, default=WaveState.PLANNED)
     started_at = models.DateTimeField(null=True, blank=True)
     baking_since = models.DateTimeField(null=True, blank=True)
@@ -108,6 +117,29 @@ class Wave(BaseModel):
 
     def __str__(self) -> str:
         return f"wave {self.number} of rollout {self.rollout_id}"
+
+
+class Exclusion(BaseModel):
+    """A tenant, a cell or an instance that a rollout leaves alone, and why. Frozen with its set.
+
+    Those of its instances that the filter selected are targets in no wave (0), so that they are seen and told.
+    """
+
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="exclusions")
+    what = models.CharField(max_length=8, choices=Excludable.choices)
+    object_id = models.BigIntegerField()
+    label = models.CharField(max_length=120)
+    reason = models.CharField(max_length=200)
+    instances = models.PositiveIntegerField(default=0, help_text="so many that the filter had selected")
+
+    class Meta:
+        ordering = ["what", "label"]
+        constraints = [
+            models.UniqueConstraint(fields=["rollout", "what", "object_id"], name="exclusion_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_what_display().lower()} {self.label}"
 
 
 class RolloutTarget(models.Model):

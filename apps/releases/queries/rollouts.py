@@ -18,13 +18,14 @@ from apps.fleet.models import Placement
 from apps.operations.models import Operation
 
 from ..choices import BEHIND, MOVING, TOUCHED, UNENDED, RolloutState, TargetState, WaveState
-from ..models import CustomerNotice, HotPatch, Rollout, RolloutTarget, Wave
+from ..models import CustomerNotice, Exclusion, HotPatch, Rollout, RolloutTarget, Wave
 from ..planning import Worst, tenants_of, worst_of
 from ..prices import revenue_of
 from ..returning import CAN_RETARGET, CAN_RETURN, LETS_RETURN
 from ..rollouts import LABELS, orders_of
 from ..scheduling import TAKES_IN, newcomers
 from ..standing import frozen_until, held_instances
+from .rings import exclusions_seen
 
 #: One square for each instance up to so many in sight; past that, bars.
 SQUARES = 2_000
@@ -34,7 +35,7 @@ EXCEPTIONS = 50
 DRAWN = {
     TargetState.DONE: "done", TargetState.RETURNED: "returned", TargetState.CHANGING: "changing",
     TargetState.RETURNING: "returning", TargetState.FAILED: "failed", TargetState.STAYED: "stayed",
-    TargetState.HELD: "held", TargetState.SKIPPED: "skipped", TargetState.WAITING: "waiting",
+    TargetState.HELD: "held", TargetState.SKIPPED: "skipped", TargetState.EXCLUDED: "excluded", TargetState.WAITING: "waiting",
 }  # fmt: skip
 
 
@@ -99,6 +100,7 @@ class RolloutPage:
     hot_patch: HotPatch | None
     may_steer: bool
     notices: Mapping[str, int]
+    exclusions: list[Exclusion]
 
     @property
     def is_live(self) -> bool:
@@ -180,6 +182,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         hot_patch=getattr(rollout, "hot_patch", None),
         may_steer=may_steer,
         notices=_notices(user, rollout),
+        exclusions=exclusions_seen(user, rollout),
     )
 
 
@@ -206,7 +209,13 @@ def _dots(targets: QuerySet[RolloutTarget]) -> dict[int, list[Dot]]:
 
 def _exceptions(targets: QuerySet[RolloutTarget]) -> list[RolloutTarget]:
     """What a person may have to look at: failed, held, skipped, or refused for a reason."""
-    odd = [TargetState.FAILED, TargetState.HELD, TargetState.SKIPPED, TargetState.STAYED]
+    odd = [
+        TargetState.FAILED,
+        TargetState.HELD,
+        TargetState.SKIPPED,
+        TargetState.STAYED,
+        TargetState.EXCLUDED,
+    ]
     rows = targets.filter(state__in=odd) | targets.filter(state=TargetState.WAITING).exclude(why="")
     return list(rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS])
 
@@ -267,6 +276,7 @@ def report(user: Any, pk: int) -> dict[str, Any]:
         "waves": [
             {
                 "number": w.number,
+                "ring": w.ring,
                 "size": w.size,
                 "state": w.state,
                 "started_at": w.started_at,
@@ -275,6 +285,11 @@ def report(user: Any, pk: int) -> dict[str, Any]:
                 "reasons": w.reasons,
             }
             for w in rollout.waves.all()
+        ],
+        "up_to_ring": rollout.up_to_ring or None,
+        "exclusions": [
+            {"what": e.what, "name": e.label, "reason": e.reason, "instances": e.instances}
+            for e in exclusions_seen(user, rollout)
         ],
         "instances": [
             {

@@ -65,7 +65,9 @@ def new_rollout(request: HttpRequest) -> HttpResponse:
     )
     if is_sent and form.is_valid():
         try:
-            services.prepare_rollout(form.instance, actor=request.user)
+            services.prepare_rollout(
+                form.instance, actor=request.user, exclusions=form.cleaned_data["exclude"]
+            )
             return go(request, "releases:rollout", form.instance.pk)
         except (Refused, ValidationError, PermissionDenied) as error:
             form.instance.pk = None
