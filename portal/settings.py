@@ -155,6 +155,8 @@ DRAMATIQ_BROKER = {
 OPERATIONS_LEASE_SECONDS = env.float("OPERATIONS_LEASE_SECONDS", default=10.0)
 OPERATIONS_BATCH = env.int("OPERATIONS_BATCH", default=100)
 OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
+# Days of coarse history; charts compare with last week.
+HISTORY_DAYS = env.int("HISTORY_DAYS", default=9)
 CERTIFICATES_LOOK_SECONDS = env.float("CERTIFICATES_LOOK_SECONDS", default=300.0)
 # Seals the keys of ACME accounts and of orders under way; empty: SECRET_KEY does.
 CERTIFICATES_SEAL_KEY = env.str("CERTIFICATES_SEAL_KEY", default="")

@@ -9,7 +9,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import require, visible
 from apps.core.choices import Tone
 from apps.core.context import acting
-from apps.tenants.choices import ContactRole
+from apps.tenants import writing
 from apps.tenants.models import Contact
 
 from .choices import NoticeStage, Severity
@@ -17,8 +17,6 @@ from .models import CustomerNotice, Incident
 from .queries import IncidentPage
 from .telling import of_incident, tell
 
-#: Whom one writes to, those first who understand it.
-ROLES = (ContactRole.TECHNICAL, ContactRole.OWNER)
 SHOWN = 200
 WORDS = {
     NoticeStage.INVESTIGATING: "We are investigating what causes it. We will write again within the hour, or as soon as we know more.",
@@ -59,15 +57,11 @@ def draft(page: IncidentPage, stage: str) -> CustomerNotice:
 
 
 def recipients(user: Any, page: IncidentPage) -> list[Recipient]:
-    """The contacts of the affected tenants that `user` sees: technical ones, else owners. One query."""
+    """The contacts of the affected tenants that `user` sees, by the one rule of `tenants.writing`. One query."""
     ids = [tenant.pk for tenant in page.tenants]
-    rows = visible(user, Contact).filter(tenant_id__in=ids, role__in=ROLES).select_related("tenant")
-    by_tenant: dict[int, list[Contact]] = {}
-    for contact in sorted(rows, key=lambda c: (c.tenant.name, ROLES.index(ContactRole(c.role)), c.name)):
-        known = by_tenant.setdefault(contact.tenant_id, [])
-        if not known or known[0].role == contact.role:
-            known.append(contact)
-    return [Recipient(c.tenant.name, c.name, c.email) for found in by_tenant.values() for c in found]
+    found = writing.readers(visible(user, Contact).filter(tenant_id__in=ids).select_related("tenant"))
+    rows = sorted((c for some in found.values() for c in some), key=lambda c: (c.tenant.name, c.name))
+    return [Recipient(c.tenant.name, c.name, c.email) for c in rows]
 
 
 def keep(incident: Incident, *, stage: str, subject: str, body: str, actor: Any) -> CustomerNotice:

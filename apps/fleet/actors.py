@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import probing
+from . import history, probing
 from .certificates import looking, renewing
 
 
@@ -27,7 +27,13 @@ def measure() -> None:
 @dramatiq.actor(max_retries=0, max_age=600_000, queue_name="probes")
 def forget_old_measurements() -> None:
     """Keep the coarse history short."""
-    probing.forget_old_measurements()
+    history.forget_old_measurements()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="probes")
+def make_days_ahead() -> None:
+    """Make the next partitions."""
+    history.make_days_ahead()
 
 
 @dramatiq.actor(max_retries=0, max_age=15_000, time_limit=300_000, queue_name="probes")

@@ -2,18 +2,15 @@
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils import timezone
 
 from . import providers
 from .choices import ProviderName, Wanted
 from .models import Instance, Measurement
 from .observing import look_begins, record_observations
 from .providers.base import Observation, ProviderError, Sample, Target
-from .queries.metrics import COARSE, thinner
 from .targets import provider_targets
 
 logger = logging.getLogger(__name__)
@@ -21,9 +18,6 @@ logger = logging.getLogger(__name__)
 #: One prober at a time: the lock's number is this app's own.
 LOCK = 7_320_001
 MEASURE_EVERY = 15.0
-#: Days that every measurement is kept, and that one each COARSE is.
-KEEP_DAYS, KEEP_COARSE_DAYS = 2, 9
-THINNED_AT_ONCE = timedelta(hours=12)
 
 
 def probe() -> int:
@@ -113,19 +107,6 @@ def measurement(instance_id: int, samples: Iterable[Sample]) -> Measurement:
     return Measurement(
         instance_id=instance_id, requests=total, errors=errors, seconds=seconds, cpu=cpu, memory=memory
     )
-
-
-def forget_old_measurements(now: datetime | None = None) -> int:
-    """Thin what is past its two days to one row each five minutes, drop what is past KEEP_COARSE_DAYS; gives how many rows went.
-
-    Counters lose nothing by it but what a restart hides. A call looks at the last hours that came of age, so that one
-    that was missed is made up for.
-    """
-    now = now or timezone.now()
-    gone = Measurement.objects.filter(at__lt=now - timedelta(days=KEEP_COARSE_DAYS)).delete()[0]
-    aged = now - timedelta(days=KEEP_DAYS)
-    rows = Measurement.objects.filter(at__lt=aged, at__gte=aged - THINNED_AT_ONCE)
-    return gone + thinner(rows, COARSE).delete()[0]
 
 
 def probe_every() -> float:

@@ -61,6 +61,7 @@ def register() -> None:
     ticks.register("look at certificates", every=15.0, send=_send("look_at_certificates"))
     ticks.register("renew certificates", every=60.0, send=_send("renew_certificates"))
     ticks.register("forget old measurements", every=3600.0, send=_send("forget_old_measurements"))
+    ticks.register("days of the history", every=3600.0, send=_send("make_days_ahead"))
 
 
 def _select(user: Any, query: QueryDict) -> QuerySet[Any]:

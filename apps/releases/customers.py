@@ -19,7 +19,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 from apps.operations.services import Refused
-from apps.tenants.choices import ContactRole
+from apps.tenants import writing
 from apps.tenants.models import Contact, Tenant
 
 from .choices import UNENDED, NoticeState, TargetState
@@ -27,12 +27,6 @@ from .models import CustomerNotice, Hold, Rollout
 from .planning import tenants_of
 from .services import given_reason
 
-#: Which contacts are written to: the first of these groups that a tenant has.
-READERS = (
-    (ContactRole.TECHNICAL, ContactRole.SECURITY),
-    (ContactRole.OWNER,),
-    (ContactRole.BILLING,),
-)
 #: Notices that one pass of the tick sends.
 AT_ONCE = 200
 SUBJECT = "{tenant}: an update to version {version}"
@@ -46,15 +40,8 @@ we will update your service to version {version}. You need not do anything.
 
 def addresses_of(tenant_ids: list[int]) -> dict[int, list[str]]:
     """Whom to write to, by tenant: technical and security contacts, else owners, else anybody. One query."""
-    by_role: dict[int, dict[str, list[str]]] = {}
-    rows = Contact.objects.filter(tenant_id__in=among(tenant_ids)).order_by("email")
-    for tenant_id, role, email in rows.values_list("tenant_id", "role", "email"):
-        by_role.setdefault(tenant_id, {}).setdefault(role, []).append(email)
-    found: dict[int, list[str]] = {}
-    for tenant_id, roles in by_role.items():
-        groups = ([email for role in group for email in roles.get(role, [])] for group in READERS)
-        found[tenant_id] = next((group for group in groups if group), [])
-    return found
+    found = writing.readers(Contact.objects.filter(tenant_id__in=among(tenant_ids)))
+    return {tenant: [one.email for one in some] for tenant, some in found.items()}
 
 
 def draft_notices(rollout: Rollout, *, subject: str, body: str, actor: Any, reason: str) -> int:

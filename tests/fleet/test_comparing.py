@@ -15,8 +15,8 @@ from django.utils import timezone
 from apps.core.context import acting
 from apps.fleet import changes, charting, notices
 from apps.fleet.charting import WEEK
+from apps.fleet.history import forget_old_measurements
 from apps.fleet.models import Certificate, Instance, Measurement, Placement
-from apps.fleet.probing import forget_old_measurements
 from apps.fleet.queries.changes import around, before
 from apps.fleet.queries.charts import chart_data, tenant_data
 from tests.factories import as_system, grant, make_instance, make_tenant, make_user, place

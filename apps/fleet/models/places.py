@@ -138,7 +138,7 @@ class Placement(BaseModel):
 
 
 class Measurement(models.Model):
-    """Coarse history of one instance: a row every quarter of a minute, kept two days.
+    """Coarse history of one instance: a row every quarter of a minute; partitioned by day (migration 0006).
 
     Counters as the instance tells them (they start again at 0 with it); a chart shows their rate.
     """

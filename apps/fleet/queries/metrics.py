@@ -25,7 +25,7 @@ MAX_POINTS = 240
 EVERY = timedelta(seconds=15)
 #: Without a measurement for so long there is a gap in the line.
 GAP = timedelta(seconds=50)
-#: What is older than two days is kept so far apart (see probing.forget_old_measurements).
+#: What is older than two days is kept so far apart (see history.forget_old_measurements).
 COARSE = timedelta(minutes=5)
 #: Seconds for which the others' spread is kept: the charts of one page ask for it together.
 FRESH = 14
