@@ -5,6 +5,7 @@ worker that is killed leaves a row that the next hint takes up again: nothing of
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from shutil import rmtree
@@ -217,9 +218,12 @@ def _import(duck: duckdb.DuckDBPyConnection, bill: Bill) -> None:
         statement, change = _write_statement(bill, one)
         statements.append(statement)
         changes.append(change)
-    # Rules activated meanwhile find these statements counted by former ones, and follow.
-    allocating.allocate_groups(duck, statements, ruleset, rules)
-    _still_whole(bill)
+    with ThreadPoolExecutor(max_workers=1) as looker:
+        # Every line has been read: whether the files are what was taken in is found out while PostgreSQL takes in facts.
+        whole = looker.submit(_still_whole, bill)
+        # Rules activated meanwhile find these statements counted by former ones, and follow.
+        allocating.allocate_groups(duck, statements, ruleset, rules)
+        whole.result()
     bill.state, bill.finished_at, bill.lines = BillState.IMPORTED, timezone.now(), lines
     bill.report = checking.as_report(findings, changes=changes, tags=opened.tags)
     bill.save()

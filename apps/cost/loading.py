@@ -1,7 +1,12 @@
-"""Facts from DuckDB into PostgreSQL: series of days by tenant, and added up over days and over tenants for the pages."""
+"""Facts from DuckDB into PostgreSQL: series of days by tenant, and added up over days and over tenants for the pages.
+
+The two work at once: while PostgreSQL takes in one file of rows, DuckDB makes the next.
+"""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +22,75 @@ from .sharing import MEASURES
 SUMS = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
 PLACE = "run, account, sub, service, rule, currency"
 GIVEN = ("run_id", "account_id", "sub_account_id", "service", "rule_id", "currency")
+#: Into how many files the series of days are cut, so that PostgreSQL begins with the first while others are made.
+PARTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows for a table: what DuckDB runs first, if anything, and the query of the rows."""
+
+    model: type[models.Model]
+    columns: tuple[str, ...]
+    query: str
+    first: str = ""
 
 
 def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
-    """Copy the table `facts`, in the caller's transaction: in the order of the indexes, which then grow at their ends."""
-    # Lists of one group are made from the same rows in the same order, whichever that is: they stay in step.
-    lists = ", ".join(f"list({one}) AS {one}_list" for one in ("day", *MEASURES, "lines"))
-    duck.execute(
-        f"CREATE OR REPLACE TABLE series AS SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, {lists}, "
-        "bool_and(effective = billed) AS effective_same, bool_and(listed = billed) AS listed_same "
-        f"FROM facts GROUP BY {PLACE}, tenant"
-    )
-    arrays = ", ".join(
-        [
-            _array("day"), _array("billed"), *(f"CASE WHEN NOT {one}_same THEN {_array(one)} END" for one in ("effective", "listed")),
-            _array("lines"),
+    """Copy the table `facts`, in the caller's transaction: in the order of the indexes, which then grow at their ends.
+
+    An error of either side is raised here, and the caller's transaction then keeps nothing.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="facts-", dir=bills_dir()) as folder,
+        ThreadPoolExecutor(max_workers=1) as maker,
+    ):
+        # One thread: DuckDB's connection is asked for one thing at a time, in this order.
+        made: list[tuple[_Part, Future[Path]]] = [
+            (part, maker.submit(_make, duck, part, Path(folder) / f"{place}.csv"))
+            for place, part in enumerate(_parts(rules))
         ]
-    )  # fmt: skip
-    _copy(
-        duck, f"SELECT {PLACE}, tenant, {arrays} FROM series ORDER BY run, tenant", CostSeries,
-        (*GIVEN, "tenant_id", "days", *MEASURES, "lines"),
-    )  # fmt: skip
-    sums = ", ".join(MEASURES)
-    _copy(
-        duck, f"SELECT {PLACE}, tenant, {sums}, lines FROM series ORDER BY run, tenant", MonthlyCost,
-        (*GIVEN, "tenant_id", *MEASURES, "lines"),
-    )  # fmt: skip
-    _copy(
-        duck, f"SELECT run, tenant, currency, {SUMS} FROM series WHERE tenant IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-        TenantCost, ("run_id", "tenant_id", "currency", *MEASURES),
-    )  # fmt: skip
+        try:
+            for part, file in made:
+                _copy(file.result(), part)
+        finally:
+            for _, file in made:
+                file.cancel()
+
+
+def _parts(rules: Sequence[Rule]) -> Iterator[_Part]:
+    """Days first: they need no series, so that PostgreSQL has work at once."""
     pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
     # A share tells all lines of its pool: of all shares together they are there once.
     lines = f"CASE WHEN coalesce(rule IN ({pooled}), false) THEN max(lines) ELSE sum(lines) END"
-    _copy(
-        duck, f"SELECT {PLACE}, {SUMS}, {lines}, day, tenant IS NOT NULL FROM facts GROUP BY {PLACE}, day, tenant IS NOT NULL",
+    yield _Part(
         DayCost, (*GIVEN, *MEASURES, "lines", "day", "to_tenants"),
+        f"SELECT {PLACE}, {SUMS}, {lines}, day, tenant IS NOT NULL FROM facts GROUP BY {PLACE}, day, tenant IS NOT NULL",
+    )  # fmt: skip
+    # Lists of one group are made from the same rows in the same order, whichever that is: they stay in step.
+    lists = ", ".join(f"list({one}) AS {one}_list" for one in ("day", *MEASURES, "lines"))
+    series = (
+        f"CREATE OR REPLACE TABLE series AS SELECT *, ntile({PARTS}) OVER (ORDER BY run, tenant) AS part FROM ("
+        f"SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, {lists}, "
+        "bool_and(effective = billed) AS effective_same, bool_and(listed = billed) AS listed_same "
+        f"FROM facts GROUP BY {PLACE}, tenant)"
+    )
+    same = (f"CASE WHEN NOT {one}_same THEN {_array(one)} END" for one in ("effective", "listed"))
+    arrays = ", ".join([_array("day"), _array("billed"), *same, _array("lines")])
+    for part in range(1, PARTS + 1):
+        yield _Part(
+            CostSeries, (*GIVEN, "tenant_id", "days", *MEASURES, "lines"),
+            f"SELECT {PLACE}, tenant, {arrays} FROM series WHERE part = {part} ORDER BY run, tenant",
+            first=series if part == 1 else "",
+        )  # fmt: skip
+    sums = ", ".join(MEASURES)
+    yield _Part(
+        MonthlyCost, (*GIVEN, "tenant_id", *MEASURES, "lines"),
+        f"SELECT {PLACE}, tenant, {sums}, lines FROM series ORDER BY run, tenant",
+    )  # fmt: skip
+    yield _Part(
+        TenantCost, ("run_id", "tenant_id", "currency", *MEASURES),
+        f"SELECT run, tenant, currency, {SUMS} FROM series WHERE tenant IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
     )  # fmt: skip
 
 
@@ -61,21 +99,23 @@ def _array(name: str) -> str:
     return f"'{{' || CAST({name}_list AS VARCHAR)[2:-2] || '}}'"
 
 
-def _copy(
-    duck: duckdb.DuckDBPyConnection, query: str, model: type[models.Model], columns: Sequence[str]
-) -> None:
-    """The rows of a query into a model's table, as a CSV that neither side holds in memory.
+def _make(duck: duckdb.DuckDBPyConnection, part: _Part, path: Path) -> Path:
+    """The rows of a part as a CSV that neither side holds in memory.
 
     The delimiter is one that arrays do not have, so that they need no quotes.
     """
-    with tempfile.TemporaryDirectory(prefix="facts-", dir=bills_dir()) as folder:
-        path = Path(folder) / "facts.csv"
-        duck.execute(f"COPY ({query}) TO {literal(path)} (FORMAT csv, HEADER false, DELIMITER '\t')")
-        statement = (
-            f"COPY {model._meta.db_table} ({', '.join(columns)}) FROM STDIN (FORMAT csv, DELIMITER E'\t')"
-        )
-        with connection.cursor() as cursor, path.open("rb") as stream:
-            driver: Any = cursor.cursor
-            with driver.copy(statement) as copy:
-                while block := stream.read(store.BLOCK):
-                    copy.write(block)
+    if part.first:
+        duck.execute(part.first)
+    duck.execute(f"COPY ({part.query}) TO {literal(path)} (FORMAT csv, HEADER false, DELIMITER '\t')")
+    return path
+
+
+def _copy(path: Path, part: _Part) -> None:
+    table = part.model._meta.db_table
+    statement = f"COPY {table} ({', '.join(part.columns)}) FROM STDIN (FORMAT csv, DELIMITER E'\t')"
+    with connection.cursor() as cursor, path.open("rb") as stream:
+        driver: Any = cursor.cursor
+        with driver.copy(statement) as copy:
+            while block := stream.read(store.BLOCK):
+                copy.write(block)
+    path.unlink()
