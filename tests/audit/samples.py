@@ -77,7 +77,7 @@ from apps.fleet.models import (
     Placement,
     RenewalPolicy,
 )
-from apps.operations.models import ApprovalRule, Operation, Schedule
+from apps.operations.models import ApprovalRule, ApprovalRuleChange, Operation, Schedule
 from apps.releases.models import (
     Advisory,
     Artifact,
@@ -314,6 +314,12 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     ),
     Operation: (_operation, {"cancel_reason": "enough"}),
     ApprovalRule: (lambda: ApprovalRule(kind=_n("kind"), note="x"), {"note": "y"}),
+    ApprovalRuleChange: (
+        lambda: ApprovalRuleChange(
+            rule_ref=next(numbers), label="x", proposed_by=factories.make_user(), reason="x y z"
+        ),
+        {"state": "refused"},
+    ),
     Schedule: (_schedule, {"is_enabled": False}),
     AuditStream: (
         lambda: AuditStream(name=_n("stream"), kind="syslog", url="syslog://localhost:514"),
