@@ -85,11 +85,14 @@ from apps.releases.models import (
     ClockPolicy,
     ClockStep,
     CustomerNotice,
+    Exclusion,
     Freeze,
     Hold,
     HotPatch,
     MetricSource,
     Release,
+    Ring,
+    RingMember,
     Rollout,
     VexStatement,
     Window,
@@ -215,6 +218,11 @@ AT, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
 def _release() -> Release:
     with factories.as_system():
         return Release.objects.create(version=_n("v"))
+
+
+def _ring() -> Ring:
+    made: Ring = _saved(Ring(name=_n("ring"), position=next(numbers)))
+    return made
 
 
 def _advisory() -> Advisory:
@@ -404,6 +412,21 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Release: (lambda: Release(version=_n("v")), {"notes": "mends things"}),
     Artifact: (lambda: Artifact(release=_release(), name=_n("a"), sha256="0" * 64), {"uri": "https://x"}),
     Rollout: (lambda: Rollout(release=_release(), reason="because"), {"why": "as decided"}),
+    Exclusion: (
+        lambda: Exclusion(
+            rollout=_saved(Rollout(release=_release(), reason="because")),
+            what="tenant",
+            object_id=1,
+            label="x",
+            reason="because",
+        ),
+        {"reason": "another reason"},
+    ),
+    Ring: (lambda: Ring(name=_n("ring"), position=next(numbers)), {"description": "first"}),
+    RingMember: (
+        lambda: RingMember(ring=_ring(), tenant=factories.make_tenant()),
+        {"ring": _ring},
+    ),
     Advisory: (_advisory, {"summary": "SQL injection"}),
     VexStatement: (_vex, {"reason": "another reason"}),
     Hold: (
