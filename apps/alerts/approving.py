@@ -3,21 +3,27 @@
 from collections.abc import Sequence
 from typing import Any
 
+from auditlog import get_logentry_model
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count
 from django.utils import timezone
 
-from apps.access.choices import Permission
+from apps.access import hands
+from apps.access.choices import Permission, UserKind
 from apps.access.scoping import require
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.fleet.models import Placement
 
 from .choices import AlertState, DecisionState, Verdict
-from .models import RecoveryDecision
+from .models import RecoveryDecision, RecoveryPolicy
 from .nudging import nudge
 from .services import Refused
 from .telling import of_incident, tell
+
+#: What of a policy says whether it acts, and nothing of what it does.
+SWITCHES = frozenset({"is_enabled", "broken_at", "counts_from"})
 
 
 def hold_large(decisions: Sequence[RecoveryDecision]) -> None:
@@ -41,10 +47,18 @@ def hold_large(decisions: Sequence[RecoveryDecision]) -> None:
 
 
 def decide(decision: RecoveryDecision, *, yes: bool, actor: Any) -> None:
-    """Let a waiting answer be given, or not. Raises Refused for one that no longer waits, Http404, PermissionDenied."""
+    """Let a waiting answer be given, or not; a yes is for a second person beside who last set the policy.
+
+    Raises Refused for one that no longer waits, Http404, PermissionDenied.
+    """
     if decision.instance is None:
         raise Refused("The instance is gone.")
     require(actor, Permission.APPROVE, decision.instance)
+    if yes and (first := set_by(decision.policy)) is not None:
+        if first.pk == actor.pk:
+            raise PermissionDenied("You set this recovery policy; ask a colleague who may approve.")
+        if why := hands.objection(actor, first, Permission.APPROVE, decision.instance):
+            raise PermissionDenied(why)
     word = "approves" if yes else "declines"
     with transaction.atomic(durable=True), acting(actor, reason=f"{word} recovery {decision.pk}"):
         rows = RecoveryDecision.objects.filter(pk=decision.pk, state=DecisionState.WAITING)
@@ -68,6 +82,18 @@ def decide(decision: RecoveryDecision, *, yes: bool, actor: Any) -> None:
                 ]
             )
         transaction.on_commit(lambda: nudge("decide_recoveries"))
+
+
+def set_by(policy: RecoveryPolicy) -> Any:
+    """The person who last said what the policy does, by the trail; None where that is no longer kept, or was no person.
+
+    Who only switched it on or closed its breaker has not said that. Of very many such, the last 200 are looked through.
+    """
+    entries = get_logentry_model().objects.get_for_object(policy).filter(actor__kind=UserKind.PERSON)
+    for entry in entries.select_related("actor").order_by("-pk")[:200]:
+        if set(entry.changes or {}) - SWITCHES:
+            return entry.actor
+    return None
 
 
 def close_needless() -> int:

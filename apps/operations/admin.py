@@ -2,12 +2,16 @@
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
-from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
+from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin, given_reason
 
-from .models import ApprovalRule, Batch, Operation, Schedule, Step
+from .models import ApprovalRule, ApprovalRuleChange, Batch, Operation, Schedule, Step
+from .plans import Refused
+from .rules import change_rule
 
 
 class StepInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -74,14 +78,52 @@ class BatchAdmin(NeverDeleted):
 
 @admin.register(ApprovalRule)
 class ApprovalRuleAdmin(FixAdmin):
-    """Policy of the whole company."""
+    """Policy of the whole company. An edit by which a rule asks for less waits for a second person; so does its end."""
 
     on_everything = True
+    actions = ()
     list_display = ("__str__", "kind", "min_targets", "is_enabled", "note")
     list_filter = ("is_enabled",)
     list_select_related = ("scope",)
     search_fields = ("kind", "note")
     autocomplete_fields = ("scope",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never here: the page of the approval rules proposes it."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApprovalRule, form: Any, change: bool) -> None:
+        """Through the service, which writes the rule or has the edit wait."""
+        try:
+            obj.proposal = change_rule(obj, actor=request.user, reason=given_reason(request))
+        except Refused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """The service has told it."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """The service has told it."""
+
+    def response_change(self, request: HttpRequest, obj: ApprovalRule) -> HttpResponse:
+        """On to the page where the second person decides, where one is needed."""
+        if obj.proposal is None:
+            return super().response_change(request, obj)
+        messages.warning(
+            request, "The rule would ask for less: it stays as it is until a second person agrees."
+        )
+        return redirect("operations:approval_rules")
+
+
+@admin.register(ApprovalRuleChange)
+class ApprovalRuleChangeAdmin(NeverDeleted):
+    """Proposed and decided on the page of the approval rules."""
+
+    on_everything = True
+    list_display = ("label", "deletes", "state", "proposed_by", "decided_by", "reason", "created_at")
+    list_filter = ("state",)
+    list_select_related = ("proposed_by", "decided_by")
+    search_fields = ("label", "reason")
 
 
 @admin.register(Schedule)

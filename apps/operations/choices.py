@@ -40,3 +40,12 @@ class Via(models.TextChoices):
     COMMAND = "command", "Command line"
     SCHEDULE = "schedule", "Schedule"
     SYSTEM = "system", "System"
+
+
+class RuleChangeState(models.TextChoices):
+    """What became of a proposal to have an approval rule ask for less. Only a waiting one moves, once."""
+
+    WAITING = "waiting", "Waits for a second person"
+    AGREED = "agreed", "Agreed to"
+    REFUSED = "refused", "Refused"
+    OVERTAKEN = "overtaken", "Overtaken by another change"

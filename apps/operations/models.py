@@ -13,7 +13,7 @@ from apps.access.models import Scope
 from apps.core.models import BaseModel
 from apps.core.querysets import RecordedQuerySet
 
-from .choices import ENDED, OPEN, State, StepState, Via
+from .choices import ENDED, OPEN, RuleChangeState, State, StepState, Via
 
 
 class OperationQuerySet(RecordedQuerySet["Operation"]):
@@ -239,6 +239,9 @@ class ApprovalRule(BaseModel):
     is_enabled = models.BooleanField(default=True)
     note = models.CharField(max_length=200, help_text="shown to the requester and the approver")
 
+    #: What an edit of this row became where it was not written: see `rules.change_rule`.
+    proposal: "ApprovalRuleChange | None" = None
+
     class Meta:
         ordering = ["kind", "min_targets"]
         constraints = [
@@ -264,6 +267,54 @@ class ApprovalRule(BaseModel):
             ZoneInfo(self.zone)
         except (ValueError, ZoneInfoNotFoundError) as error:
             raise ValidationError({"zone": f"There is no time zone “{self.zone}”."}) from error
+
+
+class ApprovalRuleChange(BaseModel):
+    """A change by which a rule would ask for less: it waits for a second person, and stays as a record.
+
+    `rule_ref` is no foreign key, so that the record outlives a rule that it took away.
+    """
+
+    rule_ref = models.BigIntegerField(help_text="id of the rule")
+    label = models.CharField(max_length=200, help_text="the rule as it was when this was proposed")
+    deletes = models.BooleanField(default=False, help_text="the rule goes")
+    wanted = models.JSONField(default=dict, blank=True, help_text="columns that change, as they shall be")
+    seen = models.JSONField(
+        default=dict,
+        help_text="what the rule said when this was proposed; another rule by now is not changed",
+    )
+    reason = models.CharField(max_length=500)
+    proposed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    state = models.CharField(max_length=10, choices=RuleChangeState.choices, default=RuleChangeState.WAITING)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rule_ref"],
+                condition=models.Q(state=RuleChangeState.WAITING),
+                name="rulechange_one_waits",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state=RuleChangeState.AGREED)
+                | (models.Q(decided_by__isnull=False) & ~models.Q(decided_by=models.F("proposed_by"))),
+                name="rulechange_agreed_by_another",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{'end' if self.deletes else 'change'} of {self.label}"
 
 
 class Schedule(BaseModel):

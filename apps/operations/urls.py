@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import acting, planning, reading
+from .views import acting, planning, reading, ruling
 
 app_name = "operations"
 urlpatterns = [
@@ -20,4 +20,7 @@ urlpatterns = [
     path("schedules/<int:pk>/", planning.edit_schedule, name="schedule"),
     path("schedules/<int:pk>/switch/", planning.switch_schedule, name="switch_schedule"),
     path("schedules/<int:pk>/delete/", planning.delete_schedule, name="delete_schedule"),
+    path("rules/", ruling.approval_rules, name="approval_rules"),
+    path("rules/<int:pk>/end/", ruling.end_rule, name="end_rule"),
+    path("rules/changes/<int:pk>/decide/", ruling.decide_rule_change, name="decide_rule_change"),
 ]

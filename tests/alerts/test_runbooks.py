@@ -11,9 +11,11 @@ from django.http import Http404
 from django.test import Client
 from django.utils import timezone
 
+from apps.access import hands
+from apps.access.choices import HandKind
 from apps.access.models import User
 from apps.access.services import system_actor
-from apps.alerts import approving, recovery
+from apps.alerts import approving, managing, recovery
 from apps.alerts.models import RecoveryDecision, Runbook, RunbookRun, RunbookStep, RunbookVersion
 from apps.alerts.runbooks import keeping, reading, running
 from apps.alerts.services import Refused
@@ -293,11 +295,27 @@ class TestApproval:
         assert recover() == 0, "it waits, and is not decided anew"
         with pytest.raises(PermissionDenied):
             approving.decide(waits, yes=True, actor=olga)
-        approving.decide(waits, yes=True, actor=boss)
+        other = make_user("other", superuser=True)
+        approving.decide(waits, yes=True, actor=other)
         with pytest.raises(Refused):
-            approving.decide(waits, yes=True, actor=boss)
+            approving.decide(waits, yes=True, actor=other)
         assert recover() == 1
         assert Operation.objects.filter(target_id=large.pk).count() == 1
+
+    def test_who_set_the_policy_is_the_first_person(self, boss: User, cell: Cell) -> None:
+        policy = make_recovery(boss, max_affected=0)
+        fail(self.shared(cell, 1))
+        recover()
+        waits = RecoveryDecision.objects.get()
+        other, second = make_user("other", superuser=True), make_user("boss2", superuser=True)
+        managing.switch_recovery(policy, on=True, actor=other)  # which says nothing of what it does
+        hands.note(by=boss, how=HandKind.MADE, words="boss made the account of boss2", people=[second.pk])
+        with pytest.raises(PermissionDenied, match="You set this recovery policy"):
+            approving.decide(waits, yes=True, actor=boss)
+        with pytest.raises(PermissionDenied, match="boss made the account"):
+            approving.decide(waits, yes=True, actor=second)
+        assert states() == ["waiting"]
+        approving.decide(waits, yes=True, actor=other)
 
     def test_declined_or_needless_it_is_not_done(self, boss: User, cell: Cell) -> None:
         make_recovery(boss, max_affected=0)
@@ -315,7 +333,9 @@ class TestApproval:
         fail(self.shared(cell, 1))
         recover()
         client = Client()
-        client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(
+            make_user("other", superuser=True), backend="django.contrib.auth.backends.ModelBackend"
+        )
         page = client.get(f"/alerts/incidents/{only_incident().pk}/").content.decode()
         assert "waits for approval" in page
         assert "Approve" in page

@@ -77,7 +77,7 @@ from apps.fleet.models import (
     Placement,
     RenewalPolicy,
 )
-from apps.operations.models import ApprovalRule, Operation, Schedule
+from apps.operations.models import ApprovalRule, ApprovalRuleChange, Operation, Schedule
 from apps.releases.models import (
     Advisory,
     Artifact,
@@ -85,11 +85,14 @@ from apps.releases.models import (
     ClockPolicy,
     ClockStep,
     CustomerNotice,
+    Exclusion,
     Freeze,
     Hold,
     HotPatch,
     MetricSource,
     Release,
+    Ring,
+    RingMember,
     Rollout,
     VexStatement,
     Window,
@@ -217,6 +220,11 @@ def _release() -> Release:
         return Release.objects.create(version=_n("v"))
 
 
+def _ring() -> Ring:
+    made: Ring = _saved(Ring(name=_n("ring"), position=next(numbers)))
+    return made
+
+
 def _advisory() -> Advisory:
     return Advisory(osv_id=_n("GHSA"), known_at=AT, deadline=LATER)
 
@@ -314,6 +322,12 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     ),
     Operation: (_operation, {"cancel_reason": "enough"}),
     ApprovalRule: (lambda: ApprovalRule(kind=_n("kind"), note="x"), {"note": "y"}),
+    ApprovalRuleChange: (
+        lambda: ApprovalRuleChange(
+            rule_ref=next(numbers), label="x", proposed_by=factories.make_user(), reason="x y z"
+        ),
+        {"state": "refused"},
+    ),
     Schedule: (_schedule, {"is_enabled": False}),
     AuditStream: (
         lambda: AuditStream(name=_n("stream"), kind="syslog", url="syslog://localhost:514"),
@@ -398,6 +412,21 @@ SAMPLES: dict[type[models.Model], tuple[Callable[[], models.Model], dict[str, An
     Release: (lambda: Release(version=_n("v")), {"notes": "mends things"}),
     Artifact: (lambda: Artifact(release=_release(), name=_n("a"), sha256="0" * 64), {"uri": "https://x"}),
     Rollout: (lambda: Rollout(release=_release(), reason="because"), {"why": "as decided"}),
+    Exclusion: (
+        lambda: Exclusion(
+            rollout=_saved(Rollout(release=_release(), reason="because")),
+            what="tenant",
+            object_id=1,
+            label="x",
+            reason="because",
+        ),
+        {"reason": "another reason"},
+    ),
+    Ring: (lambda: Ring(name=_n("ring"), position=next(numbers)), {"description": "first"}),
+    RingMember: (
+        lambda: RingMember(ring=_ring(), tenant=factories.make_tenant()),
+        {"ring": _ring},
+    ),
     Advisory: (_advisory, {"summary": "SQL injection"}),
     VexStatement: (_vex, {"reason": "another reason"}),
     Hold: (

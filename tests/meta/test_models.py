@@ -45,6 +45,7 @@ NO_SCOPE = {
     "audit.auditentry": "the trail is no tenant's: it takes the permission on everything",
     "operations.step": "read through its operation",
     "operations.approvalrule": "policy of the whole company",
+    "operations.approvalrulechange": "policy of the whole company",
     "fleet.simulatedinstance": "the simulated world, for who may fix everything",
     "fleet.simulatedeffect": "the simulated world, read by its provider alone",
     "audit.auditseal": "seals of the whole trail, which is no tenant's",

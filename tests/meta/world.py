@@ -42,7 +42,8 @@ from apps.core.models import SavedView
 from apps.cost.models import Bill, Rate, Rule, RuleSet
 from apps.fleet.certificates import issuers, renewing
 from apps.fleet.models import CertificateIssuer, Diagnostics, RenewalPolicy
-from apps.operations.models import ApprovalRule, Schedule
+from apps.operations.models import ApprovalRule, ApprovalRuleChange, Schedule
+from apps.operations.rules import says
 from apps.operations.services import submit, submit_many
 from apps.releases.models import (
     Advisory,
@@ -102,6 +103,11 @@ class World:
         self.awaiting_batch = awaiting_batch
         with factories.as_system():
             rule.delete()
+            self.approval_rule = ApprovalRule.objects.create(kind="stop", min_targets=1000, note="two people")
+            self.rule_change = ApprovalRuleChange.objects.create(
+                rule_ref=self.approval_rule.pk, label="stop from 1000", wanted={"is_enabled": False},
+                seen=says(self.approval_rule), proposed_by=self.root, reason="x y z",
+            )  # fmt: skip
         with factories.as_system():
             self.schedule = Schedule.objects.create(
                 name="nightly",
@@ -290,6 +296,8 @@ class World:
             "operations:schedule": {"pk": self.schedule.pk},
             "operations:switch_schedule": {"pk": self.schedule.pk},
             "operations:delete_schedule": {"pk": self.schedule.pk},
+            "operations:end_rule": {"pk": self.approval_rule.pk},
+            "operations:decide_rule_change": {"pk": self.rule_change.pk},
             "operations": {"pk": self.operation.pk},
             "alerts:webhook": {"pk": self.source.pk},
             "alerts:heartbeat": {"token": self.heartbeat_token},
