@@ -12,6 +12,12 @@ def probe() -> None:
     probing.probe()
 
 
+@dramatiq.actor(max_retries=0, max_age=4_000, queue_name="probes")
+def help_probe() -> None:
+    """Look at the fleet beside another."""
+    probing.help_probe()
+
+
 @dramatiq.actor(max_retries=0, max_age=10_000, queue_name="probes")
 def probe_simulated() -> None:
     """Look at the simulated part of the fleet."""

@@ -15,6 +15,7 @@ from apps.core.events import record
 from apps.core.models import Event
 from apps.core.texts import storable
 
+from . import looks
 from .choices import Health, Wanted
 from .models import Instance
 from .providers.base import Observation
@@ -136,6 +137,7 @@ def record_observations(observations: Mapping[int, Observation], *, since: datet
         if turns:
             for listener in _listeners:
                 listener(turns)
+            looks.wake(turn.instance_id for turn in turns)
     return len(changed)
 
 

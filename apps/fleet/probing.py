@@ -1,12 +1,12 @@
 """Looking at the fleet again and again."""
 
 import logging
+import time
 from collections.abc import Iterable
 
-from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
-from . import providers
+from . import looks, providers
 from .choices import ProviderName, Wanted
 from .models import Instance, Measurement
 from .observing import look_begins, record_observations
@@ -15,36 +15,56 @@ from .targets import provider_targets
 
 logger = logging.getLogger(__name__)
 
-#: One prober at a time: the lock's number is this app's own.
-LOCK = 7_320_001
+#: Probers that are asked to help where one is not enough, for each tick.
+HELPERS = 2
 MEASURE_EVERY = 15.0
 
 
 def probe() -> int:
-    """Look at every instance that is not simulated, keep and tell what changed; gives how many rows were written.
+    """Look at every instance that is due and not simulated, keep and tell what changed; gives how many were looked at.
 
-    A second call while one runs does nothing: one look at a time is enough.
+    Any number may run at once: each looks at what it claimed. One that finds more than it can hold asks for help.
     """
-    with transaction.atomic():
-        if not _alone():
-            return 0
-        ids = list(
-            Instance.objects.exclude(cell__provider=ProviderName.SIMULATED)
-            .order_by("pk")
-            .values_list("pk", flat=True)
-        )
-        since = look_begins()
-        seen: dict[int, Observation] = {}
-        for name, targets in provider_targets(ids).items():
-            seen.update(_observe(name, list(targets.values())))
-        # Last, so that no row is locked while a slow provider is asked.
-        return record_observations(seen, since=since)
+    looks.add_missing()
+    looks.wake_operated()
+    return _look_at_due(helpers=HELPERS)
 
 
-def _alone() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
-        return bool(cursor.fetchone()[0])
+def help_probe() -> int:
+    """Look at what is due beside another prober; gives how many were looked at."""
+    return _look_at_due(helpers=0)
+
+
+def _look_at_due(*, helpers: int) -> int:
+    """Batch after batch until no more is due, or the next tick has come and goes on with it."""
+    base, looked, ends = looks.base_pause(), 0, time.monotonic() + looks.every()
+    while (held := looks.claim()).rows:
+        if held.is_full and not looked:
+            for _ in range(helpers):
+                _ask_for_help()
+        _look(held, base)
+        looked += len(held.rows)
+        if not held.is_full or time.monotonic() > ends:
+            break
+    return looked
+
+
+def _ask_for_help() -> None:
+    # Late: an actor can be made only once the broker is there.
+    from . import actors
+
+    transaction.on_commit(actors.help_probe.send)
+
+
+def _look(held: looks.Claim, base: float) -> None:
+    """One batch. Nothing is locked while a slow provider is asked; what is claimed is nobody else's."""
+    since = look_begins()
+    seen: dict[int, Observation] = {}
+    for name, targets in provider_targets([row.instance_id for row in held.rows]).items():
+        seen.update(_observe(name, list(targets.values())))
+    record_observations(seen, since=since)
+    failed = {pk for pk, one in seen.items() if not one.healthy and one.state != "starting"}
+    looks.release(held, failed=failed, base=base)
 
 
 def _observe(name: str, targets: list[Target]) -> dict[int, Observation]:
@@ -107,8 +127,3 @@ def measurement(instance_id: int, samples: Iterable[Sample]) -> Measurement:
     return Measurement(
         instance_id=instance_id, requests=total, errors=errors, seconds=seconds, cpu=cpu, memory=memory
     )
-
-
-def probe_every() -> float:
-    """Seconds between two looks."""
-    return float(settings.OPERATIONS_PROBE_SECONDS)

@@ -11,7 +11,7 @@ from apps.core import navigation, palette
 from apps.operations import guard_rails, kinds, params, selections, ticks
 from apps.tenants import panels
 
-from . import account_sections, choosing, covers, notices, scopes, search, tenant_sections
+from . import account_sections, choosing, covers, looks, notices, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
 from .certificates import rotating
 from .models import Instance
@@ -55,7 +55,7 @@ def register() -> None:
         "run_command", "arguments", None, label="Arguments, as name=value", is_optional=True
     )
     params.register_breakdown("instance", choosing.by_cell)
-    ticks.register("probe", every=2.0, send=_send("probe"))
+    ticks.register("probe", every=looks.every(), send=_send("probe"))
     ticks.register("probe simulated", every=10.0, send=_send("probe_simulated"))
     ticks.register("measure", every=15.0, send=_send("measure"))
     ticks.register("look at certificates", every=15.0, send=_send("look_at_certificates"))

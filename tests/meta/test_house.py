@@ -30,7 +30,7 @@ RAW_SQL = {
     "operations/runner.py": "LISTEN/NOTIFY and looks at what is due",
     "operations/management/commands/run_scheduler.py": "the scheduler's advisory lock",
     "fleet/observing.py": "what probes saw, in Instance.AUDIT_EXCLUDE, told as events",
-    "fleet/probing.py": "the prober's advisory lock",
+    "fleet/looks.py": "when to look next: claims and due times of probes, which are exempt",
     "fleet/providers/simulated.py": "the simulated world, which is exempt",
     "fleet/search.py": "reads only",
     "cost/allocating.py": "tables of bill lines in DuckDB",

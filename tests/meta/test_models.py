@@ -20,6 +20,7 @@ NO_ADMIN = {
     "operations.step": "shown inside its operation",
     "cost.dailycost": "a view, a row a day, over the series of days, which have an admin",
     "fleet.measurement": "observed, kept two days; nothing to fix in it",
+    "fleet.probe": "when to look next; whoever wants a look now has the operations",
     "fleet.simulatedeffect": "what the simulated world did; nothing to fix in it",
 }
 #: Visible only to who holds the permission on everything.
@@ -46,6 +47,7 @@ NO_SCOPE = {
     "operations.step": "read through its operation",
     "operations.approvalrule": "policy of the whole company",
     "operations.approvalrulechange": "policy of the whole company",
+    "fleet.probe": "read by the probers alone",
     "fleet.simulatedinstance": "the simulated world, for who may fix everything",
     "fleet.simulatedeffect": "the simulated world, read by its provider alone",
     "audit.auditseal": "seals of the whole trail, which is no tenant's",

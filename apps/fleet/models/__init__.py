@@ -2,6 +2,7 @@
 
 from .certificates import AcmeChallenge, AcmeOrder, Certificate, CertificateIssuer, RenewalPolicy
 from .places import Cell, Diagnostics, Instance, Measurement, Placement
+from .probes import Probe
 from .simulated import SimulatedEffect, SimulatedInstance
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Instance",
     "Measurement",
     "Placement",
+    "Probe",
     "RenewalPolicy",
     "SimulatedEffect",
     "SimulatedInstance",

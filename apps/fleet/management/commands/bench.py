@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.fleet.benches import engine, idle, pages, registry, scoped, trail
+from apps.fleet.benches import engine, idle, pages, probing, registry, scoped, trail
 from apps.fleet.benches.figures import Figure
 
 BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[], Iterator[Figure]]] = {
     "seed": idle.seeding,
     "start": idle.starting,
     "trail": trail.trail,
+    "probing": probing.probed,
 }
 
 
