@@ -73,11 +73,14 @@ def seats_of(tenant_ids: Collection[int]) -> dict[int, Seat]:
 def seats_in_words(tenant_ids: Collection[int]) -> dict[int, tuple[str, str]]:
     """The name of each tenant's ring and by what it is in it, as `seats_of` finds them; empty without rings. One query."""
     bought = open_subscriptions().filter(tenant_id=OuterRef("pk"), plan__ring_entry__isnull=False)
-    rows = Tenant.objects.filter(pk__in=among(tenant_ids)).order_by()
-    rows = rows.annotate(
-        ring_of_plan=Subquery(bought.values("plan__ring_entry__ring__name")[:1]),
-        plan_of_ring=Subquery(bought.values("plan__name")[:1]),
-        last_ring=Subquery(Ring.objects.order_by("-position").values("name")[:1]),
+    rows = (
+        Tenant.objects.filter(pk__in=among(tenant_ids))
+        .order_by()
+        .annotate(
+            ring_of_plan=Subquery(bought.values("plan__ring_entry__ring__name")[:1]),
+            plan_of_ring=Subquery(bought.values("plan__name")[:1]),
+            last_ring=Subquery(Ring.objects.order_by("-position").values("name")[:1]),
+        )
     )
     found: dict[int, tuple[str, str]] = {}
     columns = ("pk", "ring_entry__ring__name", "ring_of_plan", "plan_of_ring", "last_ring")

@@ -145,10 +145,10 @@ def tenant_page(user: Any, pk: int) -> TenantPage:
     """The page of one tenant; Http404 for one that the user cannot see."""
     # With the tenant come its identifiers elsewhere: a query less on the page that has the most of them.
     known = ExternalId.objects.filter(tenant_id=OuterRef("pk")).order_by("system")
-    rows = Tenant.objects.annotate(
+    rows: QuerySet[Any] = Tenant.objects.annotate(
         known_as=ArraySubquery(known.values(found=JSONObject(system="system", value="value")))
     )
-    tenant = get_object_or_404(visible(user, rows), pk=pk)
+    tenant: Any = get_object_or_404(visible(user, rows), pk=pk)
     served = panels.placements(user, [pk]).get(pk, ())
     lines = operations_of(user, served)
     return TenantPage(
