@@ -72,7 +72,7 @@ def advisories(request: HttpRequest) -> HttpResponse:
 
 @api("view")
 def rings(request: HttpRequest) -> HttpResponse:
-    """GET: the rings in their order by `position`, with the plans in each and how many tenants are named in it, of those seen."""
+    """GET: the rings (`position` says their order), with the plans in each and how many tenants are named in it, of those seen."""
     members = visible(request.user, RingMember).order_by()
     counts = dict(members.filter(tenant__isnull=False).values_list("ring_id").annotate(number=Count("pk")))
     plans: dict[int, list[str]] = {}

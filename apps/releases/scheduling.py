@@ -24,7 +24,7 @@ from apps.operations.services import Refused
 from .choices import RolloutState
 from .excluding import Excluded, exclusions_of, why_excluded
 from .guarding import why_not_deployable
-from .models import Rollout, RolloutTarget, Wave
+from .models import Ring, Rollout, RolloutTarget, Wave
 from .planning import candidates_of, cells_of, tenants_of
 from .rings import marks_of, rings_of, up_to
 from .rollouts import steer
@@ -94,6 +94,18 @@ def newcomers(rollout: Rollout, actor: Any) -> QuerySet[Instance]:
     return rows if not exclusions and not rollout.up_to_ring else _not_left_out(rows, rollout, exclusions)
 
 
+def why_no_newcomers(rollout: Rollout) -> str:
+    """Why nobody new is taken in any more, though the rollout goes on; empty where that is not so."""
+    if rollout.state not in TAKES_IN or not rollout.up_to_ring:
+        return ""
+    if Ring.objects.filter(name=rollout.up_to_ring).exists():
+        return ""
+    return (
+        f"It was to go up to ring “{rollout.up_to_ring}”, which was renamed or taken away since: its set stays as it is, "
+        "and instances made after that are not taken in. Prepare another rollout for them."
+    )
+
+
 def _not_left_out(
     rows: QuerySet[Instance], rollout: Rollout, exclusions: Sequence[Excluded]
 ) -> QuerySet[Instance]:
@@ -125,7 +137,7 @@ def take_in_newcomers(rollout: Rollout, *, actor: Any, reason: str) -> int:
             visible(actor, newcomers(locked, actor), Permission.DEPLOY).values_list("pk", "wanted_version")
         )
         if not rows:
-            raise Refused("Nobody new is left to be taken in.")
+            raise Refused(why_no_newcomers(locked) or "Nobody new is left to be taken in.")
         tenants, cells = tenants_of(rows), cells_of(rows)
         rings = rings_of(tenants, rows)
         waves = plan_waves(candidates_of(list(rows), tenants, cells, rings), canary="100%", growth=1)

@@ -22,7 +22,7 @@ from django.utils import timezone
 from apps.access.choices import ScopeKind
 from apps.fleet.models import AcmeOrder, Certificate, CertificateIssuer
 from apps.operations.services import submit_many
-from apps.releases.models import Freeze, Hold, Window
+from apps.releases.models import Freeze, Hold, Ring, RingMember, Window
 from tests import factories
 
 GOLDEN = Path(__file__).with_name("query_counts.json")
@@ -78,11 +78,14 @@ class Fleet:
         )
 
     def _rules(self, number: int, tenant: Any) -> None:
-        """A window, a hold and a freeze each: what the rules' page and the calendar list."""
+        """A window, a hold, a freeze and a ring each: what the rules' pages and the calendar list."""
         now = timezone.now()
         ends = now + timedelta(days=1)
         with factories.as_system():
             Window.objects.create(tenant=tenant, days=[number % 7], opens_at="22:00")
+            ring = Ring.objects.create(name=f"golden {number}", position=number + 1)
+            RingMember.objects.create(ring=ring, tenant=tenant)
+            RingMember.objects.create(ring=ring, plan=factories.make_plan(f"golden-{number}"))
             Hold.objects.create(tenant=tenant, until=ends, reason="golden", set_by=self.operator)
             Freeze.objects.create(
                 name=f"golden {number}", account=self.account, starts_at=now, ends_at=ends, reason="golden"
@@ -102,6 +105,7 @@ class Fleet:
             "account": reverse("accounts:account", args=[self.account.pk]),
             "operations": reverse("operations:list"),
             "rules of change": reverse("releases:rules"),
+            "rings": reverse("releases:rings"),
             "calendar": reverse("releases:calendar"),
             "operation": reverse("operations:operation", args=[self.operation.pk]),
             "palette": reverse("core:palette") + "?q=golden-0",

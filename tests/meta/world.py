@@ -52,6 +52,7 @@ from apps.releases.models import (
     CustomerNotice,
     Freeze,
     Hold,
+    HotPatch,
     Release,
     Ring,
     Rollout,
@@ -75,6 +76,8 @@ class World:
         self.instance = factories.make_instance("instance-here", cell=self.cell)
         self.tenant = factories.make_tenant("tenant-here")
         factories.place(self.tenant, self.instance)
+        self.patched = factories.make_tenant("tenant-here-patched")
+        factories.place(self.patched, factories.make_instance("instance-here-patched", cell=self.cell))
         factories.place(
             factories.make_tenant("t-there"), factories.make_instance(cell=factories.make_cell(account=there))
         )
@@ -180,6 +183,23 @@ class World:
         Wave.objects.create(rollout=self.rollout, number=1, size=1)
         self.target = RolloutTarget.objects.create(
             rollout=self.rollout, instance=self.instance, wave=1, from_version="1.0.0"
+        )
+        self.finished = Rollout.objects.create(
+            release=self.released, reason="made by the test", state="succeeded", started_by=self.root
+        )
+        Wave.objects.create(rollout=self.finished, number=1, size=1, state="passed")
+        there_now = self.patched.placements.get().instance
+        RolloutTarget.objects.create(
+            rollout=self.finished, instance=there_now, wave=1, from_version="1.0.0", state="done"
+        )
+        HotPatch.objects.create(
+            rollout=self.finished,
+            tenant=self.patched,
+            until=timezone.now() + timedelta(days=5),
+            asked_by=self.root,
+        )
+        CustomerNotice.objects.create(
+            tenant=self.patched, rollout=self.finished, subject="x", body="y", written_by=self.root
         )
         self.advisory = Advisory.objects.create(osv_id="GHSA-test", known_at=at, deadline=later)
         self.hold = Hold.objects.create(tenant=self.tenant, until=later, reason="x y z", set_by=self.root)
@@ -376,11 +396,9 @@ class World:
             "releases:end_window": {"window_pk": self.window.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
-            **{
-                f"releases:{name}": {"pk": self.rollout.pk}
-                for name in ("retarget", "extend_hot_patch", "draft_notices", "send_notices")
-            },
-            "releases:roll_back_wave": {"pk": self.rollout.pk, "number": 1},
+            **{f"releases:{name}": {"pk": self.rollout.pk} for name in ("retarget", "draft_notices")},
+            **{f"releases:{name}": {"pk": self.finished.pk} for name in ("extend_hot_patch", "send_notices")},
+            "releases:roll_back_wave": {"pk": self.finished.pk, "number": 1},
             "releases:remove_ring": {"ring_pk": self.ring.pk},
             "releases:remove_step": {"step_pk": self.step.pk},
             **{f"releases:{name}": {"notice_pk": self.notice.pk} for name in ("notice", "notice_told")},

@@ -9,10 +9,21 @@ import pytest
 from django.test import Client
 
 from apps.access import tokens
+from apps.access.choices import ScopeKind
 from apps.access.models import User
 from apps.audit.models import AuditEntry
-from apps.releases.models import Advisory, Release, ReleaseComponent
-from tests.factories import grant, make_user
+from apps.releases.models import Advisory, Release, ReleaseComponent, Ring, RingMember
+from tests.factories import (
+    as_system,
+    grant,
+    make_account,
+    make_cell,
+    make_instance,
+    make_plan,
+    make_tenant,
+    make_user,
+    place,
+)
 from tests.releases.conftest import make_release
 from tests.releases.test_csaf import csaf
 from tests.releases.test_exposure import cyclonedx, osv
@@ -99,3 +110,31 @@ def test_fifty_megabytes_are_refused(ci: str) -> None:
     for path in ("releases/1.0.0/sbom", "advisories"):
         answer = post(ci, path, large)
         assert (answer.status_code, "too large" in answer.json()["error"]) == (422, True)
+
+
+def test_rings_are_told_with_their_places_and_how_many_the_owner_sees(boss: User) -> None:
+    here, there = (make_account(name) for name in ("here", "there"))
+    with as_system():
+        late, soon = (
+            Ring.objects.create(name=n, position=p, rest_seconds=p * 60) for n, p in (("b", 2), ("a", 1))
+        )
+        for account in (here, there):
+            tenant = make_tenant(f"of-{account}")
+            place(tenant, make_instance(cell=make_cell(account=account)))
+            RingMember.objects.create(ring=late, tenant=tenant)
+        RingMember.objects.create(ring=soon, plan=make_plan("Gold"))
+    looker = make_user("looker")
+    grant(looker, "viewer", ScopeKind.ACCOUNT, here)
+
+    def told(secret: str) -> list[dict[str, Any]]:
+        answer = Client().get("/api/v1/rings", headers={"Authorization": f"Bearer {secret}"})
+        return sorted(answer.json()["results"], key=lambda ring: int(ring["position"]))
+
+    rings = told(issue(boss, "view"))
+    assert rings[0] == {
+        "id": soon.pk, "name": "a", "position": 1, "description": "", "rest_seconds": 60, "lets_security_through": True,
+        "plans": ["Gold"], "tenants": 0,
+    }  # fmt: skip
+    assert [(ring["name"], ring["tenants"]) for ring in rings] == [("a", 0), ("b", 2)]
+    assert [(ring["name"], ring["tenants"]) for ring in told(issue(looker, "view"))] == [("a", 0), ("b", 1)]
+    assert Client().get("/api/v1/rings").status_code == 401

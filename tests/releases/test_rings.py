@@ -21,7 +21,7 @@ from apps.operations.services import Refused
 from apps.releases.choices import ReleaseKind, RolloutState, WaveState
 from apps.releases.first_run import lay_out
 from apps.releases.models import Release, Ring, RingMember, Rollout
-from apps.releases.rings import put_in_ring, remove_ring, rings_of, save_ring, seats_of
+from apps.releases.rings import put_in_ring, remove_ring, rings_of, save_ring, seats_in_words, seats_of
 from apps.releases.rollouts import prepare_rollout, steer
 from apps.releases.scheduling import newcomers, take_in_newcomers
 from apps.releases.waves import MAX_WAVES, Candidate, amount, plan_waves
@@ -250,6 +250,25 @@ def test_the_first_run_lays_rings_out_once(boss: User) -> None:
     assert Ring.objects.count() == 3
 
 
+def test_a_tenants_page_tells_the_ring_that_rollouts_go_by(rings: list[Ring], boss: User) -> None:
+    plan = make_plan("gold")
+    own, by_plan = make_tenant("own", plan=plan), make_tenant("by-plan", plan=plan)
+    neither = make_tenant("neither")
+    put_in_ring(rings[1], plan=plan, actor=boss, reason=WHY)
+    put_in_ring(rings[0], tenant=own, actor=boss, reason=WHY)
+    ids = [own.pk, by_plan.pk, neither.pk]
+    seats = {pk: (seat.ring.name, seat.why) for pk, seat in seats_of(ids).items()}
+    assert seats_in_words(ids) == seats
+    assert [seats[pk][0] for pk in ids] == ["internal", "early", "everyone"]
+
+
+def test_without_rings_a_tenant_is_in_none(boss: User) -> None:
+    ring, tenant = save_ring(Ring(name="only"), actor=boss, reason=WHY), make_tenant("acme")
+    assert seats_in_words([tenant.pk])[tenant.pk][0] == "only"
+    remove_ring(ring, actor=boss, reason=WHY)
+    assert seats_in_words([tenant.pk]) == {}
+
+
 # --- Pages -----------------------------------------------------------------------------------------
 
 
@@ -286,3 +305,19 @@ def test_a_prepared_rollout_shows_the_ring_of_each_wave(
     answer = page.post(reverse("releases:new_rollout"), form, follow=True)
     assert "· ring early" in answer.text
     assert "up to ring early" in answer.text
+
+
+def test_a_rollout_whose_last_ring_was_renamed_takes_nobody_in_and_says_why(
+    page: Client, rings: list[Ring], release: Release, boss: User, fleet: Callable[[int], list[Instance]], cell: Cell
+) -> None:  # fmt: skip
+    in_ring(rings[0], fleet(2)[0])
+    rollout = prepared(release, boss, up_to_ring="internal")
+    url = reverse("releases:rollout", args=[rollout.pk])
+    assert "renamed or taken away" not in page.get(url).text
+    place(make_tenant("new"), make_instance("new", cell=cell))
+    rings[0].name = "ours"
+    save_ring(rings[0], actor=boss, reason=WHY)
+    assert not newcomers(rollout, boss).exists()
+    assert "up to ring “internal”, which was renamed or taken away" in page.get(url).text
+    with pytest.raises(Refused, match="renamed or taken away"):
+        take_in_newcomers(rollout, actor=boss, reason="it is new")

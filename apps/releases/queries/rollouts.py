@@ -23,7 +23,7 @@ from ..planning import Worst, tenants_of, worst_of
 from ..prices import revenue_of
 from ..returning import CAN_RETARGET, CAN_RETURN, LETS_RETURN
 from ..rollouts import LABELS, orders_of
-from ..scheduling import TAKES_IN, newcomers
+from ..scheduling import TAKES_IN, newcomers, why_no_newcomers
 from ..standing import frozen_until, held_instances
 from .rings import exclusions_seen
 
@@ -97,6 +97,7 @@ class RolloutPage:
     held: list[str]
     frozen: list[str]
     newcomers: int
+    no_newcomers: str
     hot_patch: HotPatch | None
     may_steer: bool
     notices: Mapping[str, int]
@@ -179,6 +180,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         held=_held(rollout, targets) if is_draft else [],
         frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
         newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
+        no_newcomers=why_no_newcomers(rollout),
         hot_patch=getattr(rollout, "hot_patch", None),
         may_steer=may_steer,
         notices=_notices(user, rollout),
