@@ -15,7 +15,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.tenants.models import Subscription
 
-from ..models import MonthlyCost, MonthlyUsage, Run
+from ..models import MonthlyUsage, Run, TenantCost
 from ..pricing import ZERO, next_month
 from .figures import sees_all
 from .margins import Invoiced
@@ -129,7 +129,7 @@ def _costs(user: Any, told: Runs) -> list[tuple[int, Decimal]]:
     """What each run gave to the reader's tenants. What it gave to all of them, the run itself knows."""
     if sees_all(user):
         return list(told.allocated.items())
-    rows = of_tenants(user, MonthlyCost.objects.filter(run__in=list(told.rates)))
+    rows = of_tenants(user, TenantCost.objects.filter(run__in=list(told.rates)))
     return list(rows.values_list("run_id").annotate(total=Sum("billed")))
 
 
@@ -147,7 +147,7 @@ def _metered_costs(user: Any, period: Mapping[int, date], meter: Meter) -> list[
 
 def _added_up(user: Any, sql: str, ids: Iterable[int], more: Sequence[Any]) -> list[Any]:
     """Runs `sql` over the facts of these runs that the reader's scopes leave, as `rows`."""
-    facts = of_tenants(user, MonthlyCost.objects.filter(run__in=list(ids)))
+    facts = of_tenants(user, TenantCost.objects.filter(run__in=list(ids)))
     try:
         query, values = facts.values_list("run_id", "tenant_id", "billed").query.sql_with_params()
     except EmptyResultSet:
