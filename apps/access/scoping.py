@@ -21,6 +21,8 @@ from .choices import WHOLE_INSTANCE, Permission, ScopeKind
 from .models import ScopeGroupPermission, ScopeUserPermission
 
 M = TypeVar("M", bound=models.Model)
+#: Asked some forty times a page, where `Permission.values` would make its list anew each time.
+PERMISSIONS = frozenset(Permission.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +126,26 @@ def narrow(model: type[models.Model], scopes: Scopes) -> Q:
     return Q() if scopes.everything else _narrow[model](scopes)
 
 
+def any_of(**held: Collection[int]) -> Q:
+    """Rows that any of these conditions takes, such as `account_id=scopes.accounts`; without any id, no row.
+
+    What holds no id is left out rather than sent as a condition that takes nothing: Django finds that out again at
+    each compilation, by an exception.
+    """
+    found = Q()
+    for name, ids in held.items():
+        if ids:
+            found |= Q(**{f"{name}__in": ids})
+    return found or Q(pk__in=())
+
+
 def scopes_of(user: Any, permission: str) -> Scopes:
     """The scopes on which `user` holds `permission` at this moment; two queries, kept for the request.
 
     What is kept lives on the user object, which a request loads anew, so that a grant taken away
     is gone at the very next request.
     """
-    if permission not in Permission.values:
+    if permission not in PERMISSIONS:
         raise ValueError(f"no such permission: {permission!r}; choose one of {', '.join(Permission.values)}")
     if not user.is_authenticated or not user.is_active:
         return Scopes(permission)

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
 from django.urls import reverse
 
 from apps.access.scoping import visible
@@ -60,14 +59,13 @@ def marks(user: Any, instance_id: int, since: datetime) -> list[of_fleet.Mark]:
 
 
 def on_tenants(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
-    """By tenant, the open incidents with an open alert about it, or on what serves it and about no other. Two queries."""
+    """By tenant, the open incidents with an open alert about it, or on what serves it and about no other. One query."""
     columns = tuple(f"incident__{name}" for name in COLUMNS)
     alerts = _open_alerts(user)
-    served = visible(user, Placement).filter(tenant_id__in=ids, instance__alerts__in=alerts).order_by()
-    about_all = served.filter(instance__alerts__tenant__isnull=True)
-    rows = [*about_all.values_list("tenant_id", *(f"instance__alerts__{c}" for c in columns)).distinct()]
-    rows += alerts.filter(Q(tenant_id__in=ids)).values_list("tenant_id", *columns).distinct()
-    return _by_key(dict.fromkeys(rows))
+    served = visible(user, Placement).filter(tenant_id__in=ids).order_by()
+    about_all = alerts.filter(tenant__isnull=True, instance__placements__in=served)
+    rows = about_all.values_list("instance__placements__tenant_id", *columns)
+    return _by_key(rows.union(alerts.filter(tenant_id__in=ids).values_list("tenant_id", *columns)))
 
 
 def _open_alerts(user: Any) -> Any:

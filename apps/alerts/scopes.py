@@ -3,7 +3,7 @@
 from django.db.models import Q
 
 from apps.access import scoping
-from apps.access.scoping import Scopes
+from apps.access.scoping import Scopes, any_of
 from apps.fleet.models import Cell, Instance
 
 from .models import (
@@ -28,7 +28,7 @@ from .models import (
 
 def _of_places(scopes: Scopes, *, instance: str = "instance_id", cell: str = "cell_id") -> Q:
     """Rows about an instance, cell or account within the scopes."""
-    found = Q(account_id__in=scopes.accounts)
+    found = any_of(account_id=scopes.accounts)
     if scopes.accounts or scopes.cells:
         found |= Q(**{f"{cell}__in": _within(Cell, scopes)})
     if instance:

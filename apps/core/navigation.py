@@ -27,11 +27,12 @@ def register(item: NavItem) -> None:
     """Add a line to the rail (from an app's `registers.py`)."""
     if item not in _items:
         _items.append(item)
+        _items.sort(key=lambda one: (GROUPS.index(one.group), one.order))
 
 
 def items() -> list[NavItem]:
     """All lines, in order."""
-    return sorted(_items, key=lambda item: (GROUPS.index(item.group), item.order))
+    return list(_items)
 
 
 def register_bar(source: Callable[[Any], list[dict[str, Any]]]) -> None:

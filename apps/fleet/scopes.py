@@ -4,7 +4,7 @@ from django.db.models import Q, QuerySet
 
 from apps.access import scoping
 from apps.access.choices import Permission
-from apps.access.scoping import Scopes
+from apps.access.scoping import Scopes, any_of
 from apps.accounts.models import Account, Region
 from apps.core.models import Event
 from apps.operations.models import Batch, Operation
@@ -29,7 +29,7 @@ LOOKING = frozenset({Permission.VIEW, Permission.EXPORT, Permission.READ_LOGS})
 
 
 def cells_within(scopes: Scopes) -> Q:
-    return Q(pk__in=scopes.cells) | Q(region__account_id__in=scopes.accounts)
+    return any_of(pk=scopes.cells, region__account_id=scopes.accounts)
 
 
 def cell_ids(scopes: Scopes) -> QuerySet[Cell, int]:
@@ -55,13 +55,12 @@ def instance_ids(scopes: Scopes) -> QuerySet[Instance, int]:
 
 def tenants_within(scopes: Scopes) -> Q:
     """A tenant's own scope, and whoever looks after a cell that serves it: to look, not to change the tenant."""
-    own = Q(pk__in=scopes.tenants)
-    if (scopes.accounts or scopes.cells) and scopes.permission in LOOKING:
-        served = (
-            Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
-        )
-        return own | Q(pk__in=served)
-    return own
+    if not (scopes.accounts or scopes.cells) or scopes.permission not in LOOKING:
+        return any_of(pk=scopes.tenants)
+    served = Q(
+        pk__in=Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
+    )
+    return any_of(pk=scopes.tenants) | served if scopes.tenants else served
 
 
 def of_tenants(scopes: Scopes) -> Q:
@@ -70,7 +69,10 @@ def of_tenants(scopes: Scopes) -> Q:
 
 def placements_within(scopes: Scopes) -> Q:
     """On a shared instance, a tenant's scope shows that tenant's part only."""
-    return Q(tenant_id__in=scopes.tenants) | Q(instance__cell_id__in=cell_ids(scopes))
+    if not (scopes.accounts or scopes.cells):
+        return any_of(tenant_id=scopes.tenants)
+    there = Q(instance__cell_id__in=cell_ids(scopes))
+    return any_of(tenant_id=scopes.tenants) | there if scopes.tenants else there
 
 
 def of_instances(scopes: Scopes) -> Q:
@@ -89,7 +91,7 @@ def regions_within(scopes: Scopes) -> Q:
 
 
 def operations_within(scopes: Scopes) -> Q:
-    own = Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
+    own = any_of(account_id=scopes.accounts, cell_id=scopes.cells, tenant_id=scopes.tenants)
     if scopes.tenants and not scopes.needs_whole_instance:
         # Of an instance that was another tenant's before, what was done then stays that tenant's.
         on_theirs = Q(target_type="instance", target_id__in=instance_ids(scopes), tenant_id__isnull=True)
@@ -104,7 +106,7 @@ def batches_within(scopes: Scopes) -> Q:
 
 
 def events_within(scopes: Scopes) -> Q:
-    own = Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
+    own = any_of(account_id=scopes.accounts, cell_id=scopes.cells, tenant_id=scopes.tenants)
     if not scopes.tenants:
         return own
     # What another tenant does on a shared instance is not told; what happens to the instance is.

@@ -12,7 +12,7 @@ from .models import Batch, Operation, Schedule
 
 def operations_within(scopes: scoping.Scopes) -> Q:
     """Operations whose target lies in the scopes. For a shared target, a tenant's scope does not carry it."""
-    return Q(account_id__in=scopes.accounts) | Q(cell_id__in=scopes.cells) | Q(tenant_id__in=scopes.tenants)
+    return scoping.any_of(account_id=scopes.accounts, cell_id=scopes.cells, tenant_id=scopes.tenants)
 
 
 def register() -> None:

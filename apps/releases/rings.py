@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
+from django.db.models.functions import JSONObject
 
 from apps.access.choices import Permission
 from apps.core.arrays import among
@@ -73,22 +74,21 @@ def seats_of(tenant_ids: Collection[int]) -> dict[int, Seat]:
 def seats_in_words(tenant_ids: Collection[int]) -> dict[int, tuple[str, str]]:
     """The name of each tenant's ring and by what it is in it, as `seats_of` finds them; empty without rings. One query."""
     bought = open_subscriptions().filter(tenant_id=OuterRef("pk"), plan__ring_entry__isnull=False)
+    told = JSONObject(ring="plan__ring_entry__ring__name", plan="plan__name")
     rows = (
         Tenant.objects.filter(pk__in=among(tenant_ids))
         .order_by()
         .annotate(
-            ring_of_plan=Subquery(bought.values("plan__ring_entry__ring__name")[:1]),
-            plan_of_ring=Subquery(bought.values("plan__name")[:1]),
+            by_plan=Subquery(bought.values(told=told)[:1]),
             last_ring=Subquery(Ring.objects.order_by("-position").values("name")[:1]),
         )
     )
     found: dict[int, tuple[str, str]] = {}
-    columns = ("pk", "ring_entry__ring__name", "ring_of_plan", "plan_of_ring", "last_ring")
-    for pk, own, by_plan, plan, last in rows.values_list(*columns):
+    for pk, own, by_plan, last in rows.values_list("pk", "ring_entry__ring__name", "by_plan", "last_ring"):
         if own:
             found[pk] = (own, OWN)
         elif by_plan:
-            found[pk] = (by_plan, BY_PLAN.format(plan))
+            found[pk] = (by_plan["ring"], BY_PLAN.format(by_plan["plan"]))
         elif last:
             found[pk] = (last, IN_NONE)
     return found

@@ -1,7 +1,8 @@
-"""A tenant's process is killed on the local fleet: how long until somebody was told, and until it serves again."""
+"""A tenant's process is killed on the local fleet: how long until a page tells, until somebody was told, until it serves again."""
 
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.test import Client
+from django.urls import reverse
 
 from apps.access.models import User
 from apps.access.services import system_actor
@@ -33,6 +36,8 @@ from ..models import Channel, EscalationPolicy, EscalationStep, Incident, OnCall
 
 #: How often a process is killed, DAYTWO_BENCH_KILLS says otherwise; and seconds until a kill counts as unanswered.
 KILLS, PATIENCE = 7, 90.0
+#: Seconds between two looks of the overview's live part (`data-live` in its template).
+LOOK = 2.0
 #: An incident resolves so many seconds after its alerts did, so that the next kill is one of its own.
 QUIET = 2
 
@@ -82,6 +87,11 @@ def killed() -> Iterator[Figure]:
         yield Figure("killed until it serves again, median", statistics.median(recovered), "s", at_most=20)
         yield Figure("… the slowest", max(recovered), "s")
         yield Figure("pages for each kill", len(sink.told) / len(told), "", at_most=1, at_least=1)
+        shown = _shown(provider, names)
+        yield Figure(
+            "killed until the open overview shows it, median", statistics.median(shown), "s", at_most=5
+        )
+        yield Figure("… the slowest", max(shown), "s", at_most=5)
     finally:
         for process in portal:
             process.terminate()
@@ -141,6 +151,42 @@ def _kill(provider: LocalProvider, name: str, sink: Sink) -> tuple[float, float]
     _wait(lambda: sink.heard_of(name, at) is not None, f"somebody to be told of {name}")
     _wait(lambda: not Incident.objects.filter(state__in=OPEN_INCIDENT).exists(), "the incident to resolve")
     return (sink.heard_of(name, at) or at) - at, recovered
+
+
+def _shown(provider: LocalProvider, names: list[str]) -> list[float]:
+    """Seconds until an overview that stands open shows one of them down, each in turn. Nothing restarts it meanwhile."""
+    client = Client()
+    with acting(system_actor("command"), reason="bench", via="command"):
+        boss = User.objects.get(username="bench-boss")
+        client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+        shown = []
+        for name in names:
+            RecoveryPolicy.objects.update(is_enabled=False)
+            shown.append(_look_until_shown(client, provider, name))
+            RecoveryPolicy.objects.update(is_enabled=True)
+            _well()
+    return shown
+
+
+def _look_until_shown(client: Client, provider: LocalProvider, name: str) -> float:
+    boot = read_boot(provider.root / "instances" / name)
+    assert boot is not None  # noqa: S101 - it serves
+    time.sleep(random.uniform(0, LOOK))  # noqa: S311 - a kill falls anywhere between two looks
+    at = time.monotonic()
+    os.kill(boot.pid, signal.SIGKILL)
+    headers = {"Host": "localhost", "HX-Request": "true", "X-Daytwo-Live": "1"}
+    looks = random.uniform(0, LOOK)  # noqa: S311
+    while time.monotonic() - at < PATIENCE:
+        time.sleep(max(0.0, at + looks - time.monotonic()))
+        if f"<b>{name}" in _wrong(client.get(reverse("fleet:overview"), headers=headers)):
+            return time.monotonic() - at
+        looks += LOOK
+    raise RuntimeError(f"the overview does not show that {name} is down after {PATIENCE:.0f} s")
+
+
+def _wrong(answer: Any) -> str:
+    """The part of the overview that says what is wrong now."""
+    return str(answer.content.decode()).partition('id="wrong"')[2].partition('id="board"')[0]
 
 
 def _wait(wish: Any, what: str) -> None:

@@ -1,10 +1,10 @@
-"""Pages at 1,000 and at 100,000 instances, for a person with scopes: time, queries, share of the template."""
+"""Pages at 1,000 and at 100,000 instances, for a person with scopes: time, queries, share of template and statements."""
 
 import gc
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.template import Context, Template
 from django.test import Client
 from django.test.signals import template_rendered
@@ -39,12 +39,12 @@ def pages() -> Iterator[Figure]:
         large = _time(client, url)
         yield Figure(f"{name}, {LARGE:,} instances", large, "ms")
         yield Figure(f"{name}, {LARGE:,} against {SMALL:,}", large / small[name], "times", at_most=4)
-        yield Figure(f"{name}, queries", _queries(client, url), "queries", at_most=15)
+        statements = _statements(client, url)
+        yield Figure(f"{name}, queries", len(statements), "queries", at_most=15)
+        template, bare = _template_alone(client, url), _bare(statements)
+        yield Figure(f"{name}, against its template alone", large / template, "times", at_most=3)
         yield Figure(
-            f"{name}, against its template alone",
-            large / _template_alone(client, url),
-            "times",
-            at_most=3,
+            f"{name}, against its template and its statements", large / (template + bare), "times", at_most=3
         )
 
 
@@ -92,10 +92,30 @@ def _get(client: Client, url: str) -> Any:
     return response
 
 
-def _queries(client: Client, url: str) -> int:
+def _statements(client: Client, url: str) -> list[str]:
+    """What a page asks the database, as it was sent."""
     with CaptureQueriesContext(connection) as captured:
         _get(client, url)
-    return len(captured)
+        sent = [query["sql"] for query in captured.captured_queries]
+    # What was read by a cursor of the server is asked for at once.
+    return [
+        sql.partition(" CURSOR ")[2].partition("FOR ")[2] if sql.startswith("DECLARE") else sql
+        for sql in sent
+    ]
+
+
+def _bare(statements: list[str]) -> float:
+    """Milliseconds to send the statements as they are and fetch what they give, one after the other: no ORM, no page."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        raw = cursor.cursor
+
+        def send() -> None:
+            for statement in statements:
+                raw.execute(statement)
+                if raw.description:
+                    raw.fetchall()
+
+        return median_ms(send)
 
 
 def _template_alone(client: Client, url: str) -> float:
