@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import django
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -33,6 +34,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from portal.stack.browser import find_browser
 from portal.stack.postgres import EmbeddedPostgres
 from portal.stack.state import ROOT
+
+# Examples are slow on a busy machine and right all the same.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 

@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,3 +194,8 @@ def clocked(path: Path) -> list[int]:
 def test_no_test_asserts_a_wall_time(path: Path) -> None:
     """A busy machine fails nobody: how long things take is `make bench`'s to say."""
     assert clocked(path) == []
+
+
+def test_no_property_has_a_deadline() -> None:
+    """Hypothesis gives each example 200 ms unless it is told otherwise."""
+    assert hypothesis.settings().deadline is None
