@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 # Three workers on two cores: a third of the time somebody waits for a process, a browser or a killed worker.
 PYTEST_ARGS ?= -n 3
 ONLY ?=
+RPS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test bench lint lock format chaos docs-shots venv venv-dev browser
+.PHONY: help up down visitors test bench lint lock format chaos docs-shots venv venv-dev browser
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -18,6 +19,9 @@ up: venv ## Start the portal: database, web, worker, scheduler (PORT=8000). Ctrl
 
 down: venv ## Stop the portal, the tenants' processes and the database
 	@$(BIN)/python -m portal.stack.down
+
+visitors: venv ## Send the tenants' requests to the local fleet while it runs (RPS=5), so that charts and gates have figures
+	@$(BIN)/python -m apps.fleet.providers.local.traffic --root "$${DAYTWO_DATA_DIR:-.data}/fleet" --rps $(RPS)
 
 test: venv-dev browser ## Run all tests (PYTEST_ARGS="-n 3" or any pytest arguments)
 	$(BIN)/pytest $(PYTEST_ARGS)

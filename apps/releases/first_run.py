@@ -1,4 +1,4 @@
-"""The releases that the first fleet runs, with what they are really made of."""
+"""The releases that the first fleet runs, with what they are really made of, and the first limit of a change."""
 
 import json
 import platform
@@ -10,9 +10,10 @@ from apps.fleet.providers.local.versions import PROGRAM
 from apps.operations.services import Refused
 from apps.tenants.models import Plan
 
-from .choices import Life, ReleaseKind
-from .models import Release, Ring
+from .choices import Life, PolicyScope, ReleaseKind
+from .models import BlastPolicy, Release, Ring
 from .rings import put_in_ring, save_ring
+from .rules import set_policy
 from .services import add_artifact, move_release, save_release, upload_sbom
 
 #: version, notes, how far it has come.
@@ -28,8 +29,12 @@ RINGS = (
 )
 
 
+#: Per cent of the fleet that may be changing or unhealthy at once, until somebody lowers or raises it.
+AT_ONCE = 50
+
+
 def lay_out(actor: Any) -> None:
-    """Draft the releases, tell their artifact and SBOM, bring them out. Nothing where there is a release already."""
+    """Draft the releases, tell their artifact and SBOM, bring them out; rings and a limit. Nothing where there is a release already."""
     if Release.objects.exists():
         return
     document = json.dumps(sbom()).encode()
@@ -47,6 +52,15 @@ def lay_out(actor: Any) -> None:
                 # RELEASE_SIGNING_KEYS is set and nobody signed this one: it stays a draft, and its page says why.
                 break
     _lay_out_rings(actor)
+    if not BlastPolicy.objects.exists():
+        set_policy(
+            scope=PolicyScope.FLEET,
+            object_id=0,
+            max_count=None,
+            max_percent=AT_ONCE,
+            actor=actor,
+            reason="first run: no mistake reaches the whole fleet",
+        )
 
 
 def _lay_out_rings(actor: Any) -> None:

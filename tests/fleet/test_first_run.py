@@ -13,10 +13,11 @@ from apps.alerts.models import EscalationPolicy, OnCallSchedule, RecoveryPolicy,
 from apps.alerts.rotations import on_call
 from apps.core import first_run
 from apps.core.context import acting
+from apps.core.models import Event
 from apps.fleet.bootstrap import _lay_out_examples, _make_fleet, _make_people
 from apps.fleet.models import Instance
-from apps.releases.choices import Life
-from apps.releases.models import Release
+from apps.releases.choices import Life, PolicyScope
+from apps.releases.models import BlastPolicy, Release
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +83,16 @@ def test_what_people_made_before_is_left(laid_out: User, monkeypatch: pytest.Mon
     _lay_out_examples()
     assert Release.objects.count() == 2
     assert RecoveryPolicy.objects.count() == OnCallSchedule.objects.count() == 1
+
+
+def test_no_mistake_reaches_the_whole_fleet(laid_out: User) -> None:
+    limit = BlastPolicy.objects.get()
+    assert (limit.scope, limit.max_percent, limit.max_count) == (PolicyScope.FLEET, 50, None)
+
+
+def test_the_runbooks_are_told_in_one_line(laid_out: User) -> None:
+    told = Event.objects.get(kind="runbook.kept")
+    assert told.title == f"{Runbook.objects.count()} runbooks were taken over from the repository"
 
 
 def test_who_signs_releases_finds_drafts(settings, db: None) -> None:  # type: ignore[no-untyped-def]
