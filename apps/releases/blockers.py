@@ -1,6 +1,6 @@
 """What stands between exposed instances and safety: holds, locks, failures, windows, health, or nothing but time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from apps.fleet.choices import WRONG
 
@@ -24,10 +24,9 @@ def latest_moves(instance_ids: Sequence[int]) -> dict[int, RolloutTarget]:
     return {target.instance_id: target for target in rows.order_by("rollout_id")}
 
 
-def blockers_of(exposures: Sequence[Exposure]) -> dict[int, str]:
-    """What blocks each, in words, by its id; empty: nothing but that nobody has begun. At most three queries."""
-    ids = [row.instance_id for row in exposures]
-    held, moves = held_instances(ids, None), latest_moves(ids)
+def blockers_of(exposures: Sequence[Exposure], moves: Mapping[int, RolloutTarget]) -> dict[int, str]:
+    """What blocks each, in words, by its id; empty: nothing but that nobody has begun. `moves` as `latest_moves`. One query."""
+    held = held_instances([row.instance_id for row in exposures], None)
     return {row.pk: _blocker(row, held, moves.get(row.instance_id)) for row in exposures}
 
 

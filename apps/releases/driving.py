@@ -16,7 +16,7 @@ states are never written in one transaction with a submission.
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,14 +32,14 @@ from apps.fleet.choices import Health, Wanted
 from apps.operations.choices import ENDED
 from apps.operations.models import Operation
 
-from .asking import BACK, ask, fill, is_full, let_through, note, room_for, settle
+from .asking import BACK, fill, note, settle
 from .choices import BEHIND, MOVING, TOUCHED, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .evidence import evidence_of
 from .gates import Evidence, judge
 from .guarding import BLAST
 from .models import Rollout, RolloutTarget, Wave
 from .resting import why_rests
-from .returning import return_waves
+from .returning import ask_back, return_waves, take_up_earlier
 from .rollouts import cancel_waiting, move_rollout
 from .scheduling import start_due
 from .stopping import NOT_BEGUN
@@ -67,7 +67,8 @@ UPDATE releases_rollouttarget t
 FOLLOW_BACK = """
 UPDATE releases_rollouttarget t
    SET state = CASE WHEN o.state = 'succeeded' THEN 'returned'
-                    WHEN o.error LIKE %(blast)s AND NOT o.is_undoing THEN 'done' ELSE 'stayed' END,
+                    WHEN (o.error LIKE %(blast)s OR o.error LIKE %(ended)s) AND NOT o.is_undoing THEN 'done'
+                    ELSE 'stayed' END,
        undo_attempt = t.undo_attempt + (o.state <> 'succeeded')::int,
        why = left(o.error, 300), changed_at = now()
   FROM operations_operation o
@@ -291,11 +292,8 @@ def _cancel_asked(rollout: Rollout, why: str) -> None:
 def _roll_back(rollout: Rollout, freed: int) -> bool:
     """Bring what the rollout touched back to the version it had, as many at once as its concurrency says."""
     _cancel_asked(rollout, "the rollout goes back")
-    room = room_for(rollout, BACK, freed)
-    asks_more = False
-    if room > 0:
-        rows = list(rollout.targets.filter(state=TargetState.DONE).order_by("-wave", "position")[:room])
-        asks_more = _ask_back(rollout, rows, looks_first=is_full(rollout) and not freed) and len(rows) == room
+    take_up_earlier(rollout)
+    asks_more = ask_back(rollout, rollout.targets.order_by("-wave", "position"), BACK, freed)
     if not rollout.targets.filter(state__in=[*TOUCHED, *MOVING]).exists():
         stayed = rollout.targets.filter(state=TargetState.STAYED).count()
         with transaction.atomic(durable=True):
@@ -305,16 +303,3 @@ def _roll_back(rollout: Rollout, freed: int) -> bool:
                 finished_at=timezone.now(), note="",
             )  # fmt: skip
     return asks_more
-
-
-def _ask_back(rollout: Rollout, rows: Sequence[RolloutTarget], *, looks_first: bool) -> bool:
-    """Ask for the ways back, by version; gives whether all were accepted."""
-    refused = 0
-    for version in sorted({target.from_version for target in rows}):
-        mine: Sequence[RolloutTarget] = [target for target in rows if target.from_version == version]
-        if looks_first:
-            let = let_through(rollout, mine, version=version)
-            refused += len(mine) - len(let)
-            mine = let
-        refused += ask(rollout, mine, BACK, version=version)
-    return bool(rows) and not refused

@@ -21,7 +21,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from .blockers import blockers_of
+from .blockers import blockers_of, latest_moves
 from .choices import CLOCK_HOURS, Severity
 from .models import Advisory, ClockAsk, ClockPolicy, ClockStep, Exposure
 from .services import given_reason, require_everywhere
@@ -182,7 +182,7 @@ def _left(advisory: Advisory, percent: int) -> str:
 
 def _body(advisory: Advisory, title: str, exposures: QuerySet[Exposure]) -> str:
     rows = list(exposures.select_related("instance").order_by("since", "instance__name")[:LINES])
-    blocked = blockers_of(rows)
+    blocked = blockers_of(rows, latest_moves([row.instance_id for row in rows]))
     lines = [f"- {row.instance} ({row.version}): {blocked[row.pk] or 'no rollout yet'}" for row in rows]
     more = exposures.count() - len(rows)
     tail = [f"and {more:,} more"] if more > 0 else []

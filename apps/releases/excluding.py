@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
+
 from apps.access.scoping import visible
-from apps.fleet.models import Cell, Instance
+from apps.fleet.models import Cell, Instance, Placement
 from apps.operations.services import MIN_REASON, Refused
 from apps.tenants.models import Tenant
 
@@ -86,12 +88,15 @@ def why_excluded(
     return found
 
 
-def exclusions_of(rollout: Rollout) -> list[Excluded]:
-    """What a prepared rollout leaves alone."""
-    return [
-        Excluded(Excludable(row.what), row.object_id, row.label, row.reason)
-        for row in rollout.exclusions.all()
-    ]
+def excluded_instances(rollout: Rollout) -> Q:
+    """Of instances, those that a prepared rollout was told to leave alone."""
+    named = {
+        what: rollout.exclusions.filter(what=what).order_by().values("object_id")
+        for what in Excludable.values
+    }
+    placed = Placement.objects.filter(tenant_id__in=named[Excludable.TENANT]).order_by()
+    own = Q(pk__in=named[Excludable.INSTANCE]) | Q(cell_id__in=named[Excludable.CELL])
+    return own | Q(pk__in=placed.values("instance_id"))
 
 
 def write_exclusions(rollout: Rollout, exclusions: Sequence[Excluded], whys: Mapping[int, str]) -> None:

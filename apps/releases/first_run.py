@@ -21,10 +21,10 @@ RELEASES = (
     ("4.12.2", "The one before.", (Life.CANDIDATE, Life.RELEASED)),
     ("4.12.3", "What the fleet runs.", (Life.CANDIDATE, Life.RELEASED, Life.PREFERRED)),
 )
-#: name, what it is for, seconds of rest after it.
+#: name, what it is for, seconds of rest after it: an hour for us to notice, a day for customers to. None follows the last.
 RINGS = (
-    ("internal", "our own tenants", 0),
-    ("early", "who has asked for new things first, and the smallest plan", 0),
+    ("internal", "our own tenants; an hour to notice what is wrong", 3_600),
+    ("early", "who has asked for new things first, and the smallest plan; a day to hear of it", 86_400),
     ("everyone", "all others", 0),
 )
 

@@ -198,7 +198,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         widgets = {name: forms.Textarea(attrs={"rows": 2}) for name in ("requests", "errors", "latency")}
 
     def __init__(self, data: Any = None, **kwargs: Any) -> None:
-        named = MetricSource.objects.filter(name=(data or {}).get("name", "").strip()).first()
+        name = (data or {}).get("name", "").strip()
+        named = MetricSource.objects.filter(name=name).first() if name else None
         super().__init__(data, instance=named, auto_id="source-%s", **kwargs)
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count
 from django.utils import timezone
 
 from apps.access import notices as letters
 from apps.access.choices import Permission
-from apps.access.scoping import require
+from apps.access.scoping import require, visible
 from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
@@ -38,9 +39,10 @@ def prepare_hot_patch(
 ) -> HotPatch:
     """Prepare a rollout of one tenant's instances alone; `how` are columns of the rollout (gate, bake_seconds, …).
 
-    Raises Refused where an instance serves others too, where one is on already, or for an end that is past or too far.
+    It is for who may roll out and deploy on each instance of the tenant, by whichever scope. Raises Refused where an
+    instance serves others too, where one is on already, or for an end that is past or too far.
     """
-    require(actor, Permission.ROLL_OUT, tenant)
+    _require_on_all(actor, tenant)
     _check_end(until)
     _check_alone(tenant)
     values = {"canary": "1", "growth": 1, "concurrency": 1, **how}
@@ -57,6 +59,18 @@ def prepare_hot_patch(
         title = f"Hot patch {release} of {tenant} was prepared, until {until:%Y-%m-%d %H:%M} UTC"
         record([event("hot_patch.prepared", title, tenant_id=tenant.pk)])
     return patch
+
+
+def _require_on_all(actor: Any, tenant: Tenant) -> None:
+    """Pass for who may change every instance of a tenant: half a tenant on a version of its own is no hot patch."""
+    require(actor, Permission.VIEW, tenant)
+    mine = Instance.objects.filter(placements__tenant=tenant)
+    may = visible(actor, visible(actor, mine, Permission.ROLL_OUT), Permission.DEPLOY)
+    if mine.exclude(pk__in=may.order_by().values("pk")).exists():
+        raise PermissionDenied(
+            f"You need the permissions “{Permission.ROLL_OUT.label}” and “{Permission.DEPLOY.label}” on every instance "
+            f"of {tenant}; ask whoever manages access, or somebody who may change all of them."
+        )
 
 
 def _check_end(until: datetime) -> None:
@@ -84,8 +98,8 @@ def _check_alone(tenant: Tenant) -> None:
 
 
 def extend_hot_patch(patch: HotPatch, *, until: datetime, reason: str, actor: Any) -> None:
-    """Give a hot patch a new end; its pin goes with it, and reminders begin anew."""
-    require(actor, Permission.ROLL_OUT, patch.tenant)
+    """Give a hot patch a new end; its pin goes with it, and reminders begin anew. For who may steer its rollout."""
+    require(actor, Permission.ROLL_OUT, patch.rollout)
     reason = given_reason(reason)
     _check_end(until)
     with transaction.atomic(durable=True), acting(actor, reason=reason):

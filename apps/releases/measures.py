@@ -5,20 +5,20 @@ the policy's currency). Units of several instances count once: a tenant that two
 tenant at risk.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
-from django.db.models import QuerySet, Sum
+from django.db.models import FilteredRelation, QuerySet
 
 from apps.core.arrays import among
-from apps.fleet.models import Cell, Instance, Placement
+from apps.fleet.models import Instance, Placement
 from apps.operations.kinds import TargetInfo
-from apps.operations.models import Operation
 from apps.tenants.money import money
 
 from .choices import Measure, PolicyScope
 from .models import BlastPolicy
-from .prices import open_subscriptions, revenue_of
+from .prices import open_subscriptions, open_today
 
 Weight = int | Decimal
 #: Weight by unit (id of an instance, tenant or cell).
@@ -41,21 +41,6 @@ def instances_within(policy: BlastPolicy) -> QuerySet[Instance]:
             return rows
 
 
-def operations_within(policy: BlastPolicy, rows: QuerySet[Operation]) -> QuerySet[Operation]:
-    """Of operations on instances, those in a policy's scope."""
-    match policy.scope:
-        case PolicyScope.ACCOUNT:
-            return rows.filter(account_id=policy.object_id)
-        case PolicyScope.REGION:
-            return rows.filter(cell_id__in=Cell.objects.filter(region_id=policy.object_id).values("pk"))
-        case PolicyScope.CELL:
-            return rows.filter(cell_id=policy.object_id)
-        case PolicyScope.PLAN:
-            return rows.filter(target_id__in=_placed(policy).values("instance_id"))
-        case _:
-            return rows
-
-
 def targets_within(policy: BlastPolicy, targets: Collection[TargetInfo]) -> list[TargetInfo]:
     """Of targets, those in a policy's scope; at most one query."""
     match policy.scope:
@@ -70,40 +55,53 @@ def targets_within(policy: BlastPolicy, targets: Collection[TargetInfo]) -> list
     return [target for target in targets if target.id in inside]
 
 
-def units_of(policy: BlastPolicy, instance_ids: Collection[int]) -> dict[int, dict[int, Weight]]:
-    """What each instance stands for, by its id; at most two queries."""
+class Served(NamedTuple):
+    """A tenant on an instance: the plans it has bought, and what it pays a month by currency."""
+
+    plans: set[int]
+    prices: dict[str, Decimal]
+
+
+def serves(policy: BlastPolicy) -> bool:
+    """Whether it has to be known whom instances serve, to tell what of them the policy counts."""
+    return policy.scope == PolicyScope.PLAN or policy.measure in (Measure.TENANTS, Measure.REVENUE)
+
+
+def served_by(instance_ids: Collection[int]) -> dict[int, dict[int, Served]]:
+    """The tenants of each instance, by their ids, with what they have bought as of today. One statement."""
     if not instance_ids:
         return {}
-    match policy.measure:
-        case Measure.INSTANCES:
-            return {pk: {pk: 1} for pk in instance_ids}
-        case Measure.CELLS:
-            rows = Instance.objects.filter(pk__in=among(instance_ids)).order_by()
-            return {pk: {cell: 1} for pk, cell in rows.values_list("pk", "cell_id")}
-    found: dict[int, dict[int, Weight]] = {}
-    placed = _placed(policy).filter(instance_id__in=among(instance_ids))
-    for instance_id, tenant_id in placed.values_list("instance_id", "tenant_id"):
-        found.setdefault(instance_id, {})[tenant_id] = 1
-    if policy.measure == Measure.REVENUE:
-        prices = revenue_of({tenant for units in found.values() for tenant in units})
-        for units in found.values():
-            for tenant in units:
-                units[tenant] = prices.get(tenant, {}).get(policy.currency, Decimal(0))
+    bought = FilteredRelation("tenant__subscriptions", condition=open_today("tenant__subscriptions__"))
+    rows = Placement.objects.filter(instance_id__in=among(instance_ids)).order_by().annotate(bought=bought)
+    columns = ("instance_id", "tenant_id", "bought__plan_id", "bought__currency", "bought__monthly_price")
+    found: dict[int, dict[int, Served]] = {}
+    for instance_id, tenant_id, plan, currency, price in rows.values_list(*columns):
+        tenant = found.setdefault(instance_id, {}).setdefault(tenant_id, Served(set(), {}))
+        if plan is not None:
+            tenant.plans.add(plan)
+            tenant.prices[currency] = tenant.prices.get(currency, Decimal(0)) + price
     return found
 
 
-def total_of(policy: BlastPolicy) -> Weight:
-    """All that the scope holds of what the policy counts. One query."""
+def weigh(
+    policy: BlastPolicy,
+    instance_ids: Iterable[int],
+    *,
+    cells: Mapping[int, int],
+    served: Mapping[int, Mapping[int, Served]],
+) -> Units:
+    """What these instances stand for together, from the cells they stand in and the tenants they serve. Pure."""
     match policy.measure:
         case Measure.INSTANCES:
-            return instances_within(policy).count()
+            return dict.fromkeys(instance_ids, 1)
         case Measure.CELLS:
-            return instances_within(policy).values("cell_id").distinct().count()
-    placed = _placed(policy).filter(instance_id__in=instances_within(policy).values("pk"))
+            return dict.fromkeys((cells[pk] for pk in instance_ids if pk in cells), 1)
+    tenants = (pair for pk in instance_ids for pair in served.get(pk, {}).items())
+    if policy.scope == PolicyScope.PLAN:
+        tenants = (pair for pair in tenants if policy.object_id in pair[1].plans)
     if policy.measure == Measure.TENANTS:
-        return placed.values("tenant_id").distinct().count()
-    paid = open_subscriptions().filter(tenant_id__in=placed.values("tenant_id"), currency=policy.currency)
-    return paid.aggregate(total=Sum("monthly_price"))["total"] or Decimal(0)
+        return dict.fromkeys((pk for pk, _ in tenants), 1)
+    return {pk: tenant.prices.get(policy.currency, Decimal(0)) for pk, tenant in tenants}
 
 
 def _placed(policy: BlastPolicy) -> QuerySet[Placement]:

@@ -9,12 +9,16 @@ from apps.core.arrays import among
 from apps.tenants.models import Subscription
 
 
+def open_today(prefix: str = "") -> Q:
+    """Subscriptions that run today; `prefix` says by which way a row reaches them."""
+    today = timezone.localdate()
+    unended = Q(**{f"{prefix}ends_on__isnull": True}) | Q(**{f"{prefix}ends_on__gte": today})
+    return unended & Q(**{f"{prefix}starts_on__lte": today})
+
+
 def open_subscriptions() -> QuerySet[Subscription]:
     """Subscriptions that run today."""
-    today = timezone.localdate()
-    return Subscription.objects.filter(
-        Q(ends_on__isnull=True) | Q(ends_on__gte=today), starts_on__lte=today
-    ).order_by()
+    return Subscription.objects.filter(open_today()).order_by()
 
 
 def revenue_of(tenant_ids: set[int]) -> dict[int, dict[str, Decimal]]:

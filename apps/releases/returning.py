@@ -1,11 +1,12 @@
 """Bringing one wave of a rollout back while the others stay, and giving a rollout that stands still another version."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models.fields.json import KT
 from django.utils import timezone
 
 from apps.access.choices import Permission
@@ -14,12 +15,14 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.operations.choices import State
+from apps.operations.models import Operation
 from apps.operations.services import Refused
 
-from .asking import BACK, ask, room_for
+from .asking import BACK, Way, ask, is_full, let_through, room_for
 from .choices import MOVING, TOUCHED, NoticeState, RolloutState, TargetState, WaveState
 from .guarding import why_not_deployable
-from .models import CustomerNotice, Release, Rollout, Wave
+from .models import CustomerNotice, Release, Rollout, RolloutTarget, Wave
 from .rollouts import cancel_waiting, move_rollout
 from .services import given_reason
 
@@ -63,12 +66,73 @@ def return_waves(rollout: Rollout, freed: int) -> None:
             rollout, actor=rollout.started_by, reason=f"wave {wave.number} goes back", wave=wave.number
         )
         mine = rollout.targets.filter(wave=wave.number)
-        room = room_for(rollout, way, freed)
-        rows = list(mine.filter(state=TargetState.DONE).order_by("position")[: max(0, room)])
-        for version in sorted({target.from_version for target in rows}):
-            ask(rollout, [t for t in rows if t.from_version == version], way, version=version)
+        ask_back(rollout, mine.order_by("position"), way, freed)
         if not mine.filter(state__in=[*TOUCHED, *MOVING]).exists():
             _keep_returned(rollout, wave)
+
+
+def ask_back(rollout: Rollout, targets: QuerySet[RolloutTarget], way: Way, freed: int) -> bool:
+    """Ask for the ways back of the next of these, as many as there is room for; gives whether more is to be asked for at once."""
+    if (room := room_for(rollout, way, freed)) <= 0:
+        return False
+    brought = (
+        Operation.objects.filter(pk=OuterRef("operation_id")).order_by().annotate(to=KT("params__version"))
+    )
+    done = targets.filter(state=TargetState.DONE).annotate(
+        brought=Subquery(brought.values("to")[:1]), wants=F("instance__wanted_version")
+    )
+    found: list[Any] = list(done[:room])
+    rows = _leave_what_is_not_ours(rollout, found)
+    looks_first, refused = is_full(rollout) and not freed, 0
+    for version in sorted({target.from_version for target in rows}):
+        mine = [target for target in rows if target.from_version == version]
+        let = let_through(rollout, mine, version=version) if looks_first else mine
+        refused += len(mine) - len(let) + ask(rollout, let, way, version=version)
+    return len(found) == room and not refused
+
+
+def _leave_what_is_not_ours(rollout: Rollout, rows: Sequence[Any]) -> list[Any]:
+    """Those that still are as the rollout made them. What came there later stays, and what others had brought there."""
+    ours, left = [], RolloutTarget.objects.filter(state=TargetState.DONE)
+    for target in rows:
+        state, why = _instead(target, rollout.release.version)
+        if why:
+            left.filter(pk=target.pk).update(state=state, why=why, changed_at=timezone.now())
+        else:
+            ours.append(target)
+    return ours
+
+
+def _instead(target: Any, version: str) -> tuple[str, str]:
+    """What becomes of a target that does not go back, and why; no why: it goes."""
+    if target.operation_id is None:
+        return TargetState.STAYED, "It ran this version already when its turn came."
+    if target.wants == (target.brought or version):
+        return TargetState.RETURNING, ""
+    if target.wants == target.from_version:
+        return TargetState.RETURNED, "It had been brought back already."
+    return TargetState.STAYED, f"It was given {target.wants} since, which stays."
+
+
+def take_up_earlier(rollout: Rollout) -> None:
+    """What it brought before its version was changed, or before something failed, is to go back too: it counts as done again."""
+    own = (
+        Operation.objects.filter(
+            target_type="instance", target_id=OuterRef("instance_id"), kind="deploy", state=State.SUCCEEDED,
+            idempotency_key__startswith=f"rollout:{rollout.pk}:",
+        )
+        .annotate(to=KT("params__version"))
+        .filter(to=OuterRef("instance__wanted_version"))
+        .order_by("-id")
+    )  # fmt: skip
+    before = [TargetState.WAITING, TargetState.HELD, TargetState.SKIPPED, TargetState.FAILED]
+    rows: Any = rollout.targets.filter(state__in=before, attempt__gt=1).exclude(
+        instance__wanted_version=F("from_version")
+    )
+    for target in rows.annotate(own=Subquery(own.values("pk")[:1])).filter(own__isnull=False):
+        RolloutTarget.objects.filter(pk=target.pk, state=target.state).update(
+            state=TargetState.DONE, operation_id=target.own, changed_at=timezone.now()
+        )
 
 
 def _keep_returned(rollout: Rollout, wave: Wave) -> None:

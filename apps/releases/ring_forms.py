@@ -28,7 +28,8 @@ class RingForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
     def __init__(self, data: Any = None, **kwargs: Any) -> None:
-        named = Ring.objects.filter(name=(data or {}).get("name", "").strip()).first()
+        name = (data or {}).get("name", "").strip()
+        named = Ring.objects.filter(name=name).first() if name else None
         super().__init__(data, instance=named, auto_id="ring-%s", **kwargs)
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, JSONObject
 
 from apps.access.choices import Permission
 from apps.core.arrays import among
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.fleet.models import Placement
 from apps.operations.services import Refused
 from apps.tenants.models import Plan, Tenant
 
@@ -131,6 +132,21 @@ def up_to(name: str) -> Ring | None:
     if ring is None:
         raise Refused(f"There is no ring “{name}” (any more); choose another, or none for all.")
     return ring
+
+
+def in_later_rings(last: Ring) -> Q:
+    """Of instances, those in a ring after `last`, as `rings_of` finds them."""
+    after = Exists(Ring.objects.filter(position__gt=last.position))
+    bought = open_subscriptions().filter(tenant_id=OuterRef("pk"), plan__ring_entry__isnull=False)
+    position = Coalesce(
+        "ring_entry__ring__position", Subquery(bought.values("plan__ring_entry__ring__position")[:1])
+    )
+    seated = Tenant.objects.order_by().annotate(seat=position)
+    # Who is named in none is in the last ring, and so is an instance that serves nobody.
+    later = seated.filter(Q(seat__gt=last.position) | Q(after, seat__isnull=True))
+    placed = Placement.objects.order_by()
+    is_late = Exists(placed.filter(instance_id=OuterRef("pk"), tenant__in=later.values("pk")))
+    return Q(is_late) | (Q(after) & ~Q(Exists(placed.filter(instance_id=OuterRef("pk")))))
 
 
 # --- Changing them -------------------------------------------------------------------------------

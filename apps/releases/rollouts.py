@@ -113,17 +113,16 @@ LABELS = {
 }  # fmt: skip
 
 
-def orders_of(rollout: Rollout) -> list[str]:
-    """What can be ordered of a rollout now, by who may roll out to all of it."""
+def orders_of(rollout: Rollout, waves: Iterable[Wave]) -> list[str]:
+    """What can be ordered of a rollout with these waves now, by who may roll out to all of it."""
     found = [name for name, (_, since) in ORDERS.items() if rollout.state in since]
-    by_hand = ["end_rest"] if is_resting(rollout) else ["pass_gate"] if _waiting_gate(rollout) else []
+    by_hand = ["end_rest"] if is_resting(rollout) else ["pass_gate"] if _waiting_gate(rollout, waves) else []
     return found + by_hand
 
 
-def _waiting_gate(rollout: Rollout) -> Wave | None:
-    if rollout.state != RolloutState.RUNNING:
-        return None
-    return rollout.waves.filter(state=WaveState.BAKING, verdict=Verdict.WAIT).first()
+def _waiting_gate(rollout: Rollout, waves: Iterable[Wave]) -> Wave | None:
+    waiting = (wave for wave in waves if wave.state == WaveState.BAKING and wave.verdict == Verdict.WAIT)
+    return next(waiting, None) if rollout.state == RolloutState.RUNNING else None
 
 
 def steer(rollout: Rollout, order: str, *, actor: Any, reason: str) -> None:
@@ -179,7 +178,7 @@ def _reopen(rollout: Rollout) -> None:
 
 def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
     with transaction.atomic(durable=True), acting(actor, reason=reason):
-        wave = _waiting_gate(rollout)
+        wave = _waiting_gate(rollout, rollout.waves.all())
         now = timezone.now()
         rows = (
             Wave.objects.filter(pk=wave.pk, state=WaveState.BAKING, verdict=Verdict.WAIT)

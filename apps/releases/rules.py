@@ -158,6 +158,7 @@ def set_policy(
     reason = given_reason(reason)
     if max_count is None and max_percent is None:
         raise Refused("Say at most how many, or what share.")
+    object_id = 0 if scope == PolicyScope.FLEET else object_id
     key = {"scope": scope, "object_id": object_id, "measure": measure, "currency": currency}
     label = _label(scope, object_id)
     with transaction.atomic(durable=True), acting(actor, reason=reason):

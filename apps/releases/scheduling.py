@@ -1,6 +1,5 @@
 """A rollout that starts later, and newcomers that are taken in."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +12,6 @@ from django.utils import timezone
 from apps.access.choices import Permission
 from apps.access.scoping import require, visible
 from apps.access.services import system_actor
-from apps.core.arrays import among
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -22,11 +20,11 @@ from apps.operations import selections
 from apps.operations.services import Refused
 
 from .choices import RolloutState
-from .excluding import Excluded, exclusions_of, why_excluded
+from .excluding import excluded_instances
 from .guarding import why_not_deployable
 from .models import Ring, Rollout, RolloutTarget, Wave
 from .planning import candidates_of, cells_of, tenants_of
-from .rings import marks_of, rings_of, up_to
+from .rings import in_later_rings, marks_of, rings_of, up_to
 from .rollouts import steer
 from .services import given_reason
 from .targets import write_waves
@@ -80,7 +78,11 @@ def _tell_not_started(rollout: Rollout, why: str) -> None:
 
 
 def newcomers(rollout: Rollout, actor: Any) -> QuerySet[Instance]:
-    """Instances that the rollout's filter selects and that were made after its set was frozen, as `actor` sees them."""
+    """Instances that the rollout's filter selects and that were made after its set was frozen, as `actor` sees them.
+
+    None that its exclusions name, or that are in a later ring than it goes to. Read by one statement, and one more
+    where it goes up to a ring.
+    """
     chosen = selections.select("instance", actor, QueryDict(rollout.query))
     rows = visible(actor, Instance.objects.filter(pk__in=chosen.order_by().values("pk")), Permission.ROLL_OUT)
     known = RolloutTarget.objects.filter(rollout=rollout).order_by()
@@ -88,10 +90,15 @@ def newcomers(rollout: Rollout, actor: Any) -> QuerySet[Instance]:
         rows.filter(created_at__gt=rollout.created_at)
         .exclude(pk__in=known.values("instance_id"))
         .exclude(wanted_version=rollout.release.version)
+        .exclude(excluded_instances(rollout))
         .order_by("pk")
     )
-    exclusions = exclusions_of(rollout)
-    return rows if not exclusions and not rollout.up_to_ring else _not_left_out(rows, rollout, exclusions)
+    try:
+        last = up_to(rollout.up_to_ring)
+    except Refused:
+        # Its ring is gone: nobody can say who is within it, so nobody new is.
+        return rows.none()
+    return rows if last is None else rows.exclude(in_later_rings(last))
 
 
 def why_no_newcomers(rollout: Rollout) -> str:
@@ -104,23 +111,6 @@ def why_no_newcomers(rollout: Rollout) -> str:
         f"It was to go up to ring “{rollout.up_to_ring}”, which was renamed or taken away since: its set stays as it is, "
         "and instances made after that are not taken in. Prepare another rollout for them."
     )
-
-
-def _not_left_out(
-    rows: QuerySet[Instance], rollout: Rollout, exclusions: Sequence[Excluded]
-) -> QuerySet[Instance]:
-    """Those that are in none of the later rings, and that no exclusion names."""
-    ids = list(rows.values_list("pk", flat=True))
-    tenants, cells = tenants_of(ids), cells_of(ids)
-    excluded = why_excluded(exclusions, tenants, cells)
-    try:
-        last = up_to(rollout.up_to_ring)
-    except Refused:
-        # Its ring is gone: nobody can say who is within it, so nobody new is.
-        return rows.none()
-    rings = rings_of(tenants, ids) if last else {}
-    left = [pk for pk in ids if pk not in excluded and (last is None or rings[pk].position <= last.position)]
-    return rows.filter(pk__in=among(left))
 
 
 def take_in_newcomers(rollout: Rollout, *, actor: Any, reason: str) -> int:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.core.arrays import among
-from apps.fleet.models import Placement
 
 from .choices import ReleaseKind
 from .models import Freeze, Hold, Release, Window
@@ -20,23 +19,15 @@ def holds_now() -> "Q":
 
 
 def held_instances(instance_ids: Sequence[int], version: str | None) -> dict[int, str]:
-    """Why not, by instance id, for those that serve a tenant on hold, or one pinned to another version. Two queries.
+    """Why not, by instance id, for those that serve a tenant on hold, or one pinned to another version. One query.
 
     None: whichever the version, for who asks what stands in the way at all.
     """
-    rows = Hold.objects.filter(holds_now())
+    rows = Hold.objects.filter(holds_now(), tenant__placements__instance_id__in=among(instance_ids))
     if version is not None:
         rows = rows.exclude(version=version)
-    holds = {hold.tenant_id: hold for hold in rows.select_related("tenant").order_by("until")}
-    if not holds:
-        return {}
-    placed = Placement.objects.filter(
-        instance_id__in=among(instance_ids), tenant_id__in=among(holds)
-    ).order_by()
-    return {
-        instance_id: _words(holds[tenant_id])
-        for instance_id, tenant_id in placed.values_list("instance_id", "tenant_id")
-    }
+    placed = rows.annotate(instance_id=F("tenant__placements__instance_id")).select_related("tenant")
+    return {hold.instance_id: _words(hold) for hold in placed.order_by("until")}
 
 
 def _words(hold: Hold) -> str:

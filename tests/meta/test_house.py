@@ -51,6 +51,7 @@ RAW_SQL = {
     "audit/sealing.py": "the sealer's advisory lock, and reads of the trail",
     "audit/seals.py": "reads the trail and its seals",
     "audit/streaming.py": "reads the sealed trail",
+    "releases/totals.py": "SELECT of what scopes hold, for limits of the blast radius",
     "releases/driving.py": "rollouts' targets follow their operations; both are told as events",
     "releases/asking.py": "rollout targets are exempt: the operations they ask for are recorded",
     "releases/exposing.py": "exposures, which are computed and exempt; the watcher's advisory lock",

@@ -22,12 +22,39 @@ from django.utils import timezone
 from apps.access.choices import ScopeKind
 from apps.fleet.models import AcmeOrder, Certificate, CertificateIssuer
 from apps.operations.services import submit_many
-from apps.releases.models import Freeze, Hold, Ring, RingMember, Window
+from apps.releases.exposing import watch_exposure
+from apps.releases.models import (
+    Advisory,
+    AdvisoryMatch,
+    Artifact,
+    BlastPolicy,
+    ClockAsk,
+    ClockStep,
+    Component,
+    CustomerNotice,
+    Exclusion,
+    Freeze,
+    Hold,
+    MetricSource,
+    Release,
+    ReleaseComponent,
+    Ring,
+    RingMember,
+    Rollout,
+    RolloutTarget,
+    VexStatement,
+    Wave,
+    Window,
+)
 from tests import factories
 
 GOLDEN = Path(__file__).with_name("query_counts.json")
 #: What a page may cost at most, the session, the reader and their scopes included.
 BUDGET = 15
+#: Pages that may cost more, and why.
+COSTLIER = {
+    "prepared rollout": 19,  # weighed once before it starts: what breaks at worst, holds, newcomers, other versions
+}
 
 
 class Fleet:
@@ -46,6 +73,10 @@ class Fleet:
         self.first: Any = None
         self.tenant: Any = None
         self.operation: Any = None
+        self.release: Any = None
+        self.rollout: Any = None
+        self.draft: Any = None
+        self.advisory: Any = None
 
     def grow(self, size: int) -> None:
         made = []
@@ -54,13 +85,15 @@ class Fleet:
             tenant = factories.make_tenant(f"golden-{number}", name=f"Golden {number}")
             factories.place(tenant, instance)
             self.certify(instance)
-            self._rules(number, tenant)
-            made.append(instance)
             self.first, self.tenant = self.first or instance, self.tenant or tenant
+            self._rules(number, tenant)
+            self._released(number, tenant, instance)
+            made.append(instance)
         done = submit_many(
             kind="restart", target_ids=[i.pk for i in made], params={}, actor=self.operator, reason="golden"
         )
         self.operation = self.operation or done.operations[0]
+        watch_exposure()
         self.size = size
 
     def certify(self, instance: Any) -> None:
@@ -91,6 +124,70 @@ class Fleet:
                 name=f"golden {number}", account=self.account, starts_at=now, ends_at=ends, reason="golden"
             )
 
+            cell = factories.make_cell(f"golden-limits-{number}", account=self.account)
+            ClockStep.objects.create(percent=50, name="golden", address=f"golden-{number}@example.com")
+            MetricSource.objects.create(name=f"golden {number}", requests="x", errors="x", latency="x")
+        self._limits(cell)
+
+    def _limits(self, cell: Any) -> None:
+        """One of each measure on a region and a cell, as one of them is raised."""
+        with factories.as_system():
+            for scope, pk in (("region", cell.region_id), ("cell", cell.pk)):
+                for measure, currency in (
+                    ("instances", ""),
+                    ("tenants", ""),
+                    ("cells", ""),
+                    ("revenue", "EUR"),
+                ):
+                    BlastPolicy.objects.create(
+                        scope=scope, object_id=pk, label="golden", measure=measure, currency=currency, max_percent=5,
+                        wanted_percent=6, wanted_by=self.operator,
+                    )  # fmt: skip
+
+    def _released(self, number: int, tenant: Any, instance: Any) -> None:
+        """A release with all that may be known of one, and what the first rollout and advisory have of this instance."""
+        with factories.as_system():
+            release = Release.objects.create(
+                version=factories.VERSION if number == 0 else f"2.0.{number}",
+                life="released",
+                sbom_at=timezone.now(),
+            )
+            advisory = Advisory.objects.create(
+                osv_id=f"golden-{number}", known_at=timezone.now(), deadline=timezone.now(), severity="high"
+            )
+            self.release, self.advisory = self.release or release, self.advisory or advisory
+            component = Component.objects.create(package=f"pkg:pypi/golden-{number}", version="1.0")
+            for one in {release, self.release}:
+                ReleaseComponent.objects.create(release=one, component=component)
+            for one in {advisory, self.advisory}:
+                AdvisoryMatch.objects.create(advisory=one, component=component)
+            Artifact.objects.create(release=self.release, name=f"golden-{number}", sha256="0" * 64)
+            if number:
+                stated = {"justification": "component_not_present", "reason": "x", "stated_by": self.operator}
+                VexStatement.objects.create(advisory=self.advisory, release=release, **stated)
+            ClockAsk.objects.create(advisory=self.advisory, percent=number, at=timezone.now(), exposed=1)
+            self._rolled_out(number, release, tenant, instance)
+
+    def _rolled_out(self, number: int, release: Any, tenant: Any, instance: Any) -> None:
+        """Two rollouts of its own, one of them prepared; the first of both have a wave of this instance, and all else."""
+        how = {"release": release, "reason": "golden", "started_by": self.operator, "advisory": self.advisory}
+        rollout = Rollout.objects.create(**how, state="running", started_at=timezone.now())
+        draft = Rollout.objects.create(**how, up_to_ring="golden 0")
+        self.rollout, self.draft = self.rollout or rollout, self.draft or draft
+        for one in {rollout, self.rollout, draft, self.draft}:
+            Wave.objects.create(rollout=one, number=number + 1, size=1)
+            RolloutTarget.objects.create(
+                rollout=one, instance=instance, wave=number + 1, from_version="1.0.0", state="held", why="golden",
+                operation_id=number + 1,
+            )  # fmt: skip
+        for one in (self.rollout, self.draft):
+            Exclusion.objects.create(
+                rollout=one, what="tenant", object_id=tenant.pk, label=tenant.key, reason="golden"
+            )
+            CustomerNotice.objects.create(
+                tenant=tenant, rollout=one, subject="golden", body="x", written_by=self.operator
+            )
+
     def pages(self) -> dict[str, str]:
         return {
             "fleet overview": reverse("fleet:overview"),
@@ -107,11 +204,31 @@ class Fleet:
             "rules of change": reverse("releases:rules"),
             "rings": reverse("releases:rings"),
             "calendar": reverse("releases:calendar"),
+            **self.pages_of_releases(),
             "operation": reverse("operations:operation", args=[self.operation.pk]),
             "palette": reverse("core:palette") + "?q=golden-0",
             "certificates": reverse("fleet:certificates"),
             "issuer": reverse("fleet:issuer", args=[self.issuer.pk]),
             "bar": reverse("core:bar"),
+        }
+
+    def pages_of_releases(self) -> dict[str, str]:
+        release, rollout, advisory = [self.release.pk], [self.rollout.pk], [self.advisory.pk]
+        other = Release.objects.exclude(pk=self.release.pk).values_list("pk", flat=True)[0]
+        return {
+            "releases": reverse("releases:list"),
+            "release": reverse("releases:release", args=release),
+            "two releases": reverse("releases:compare") + f"?a={self.release.pk}&b={other}",
+            "rollouts": reverse("releases:rollouts"),
+            "rollout": reverse("releases:rollout", args=rollout),
+            "prepared rollout": reverse("releases:rollout", args=[self.draft.pk]),
+            "rollout report": reverse("releases:report", args=rollout),
+            "new rollout": reverse("releases:new_rollout") + f"?advisory={self.advisory.pk}",
+            "new hot patch": reverse("releases:new_hot_patch"),
+            "advisories": reverse("releases:advisories"),
+            "advisory": reverse("releases:advisory", args=advisory),
+            "burn-down": reverse("releases:burn_down", args=advisory),
+            "customer notices": reverse("releases:notices"),
         }
 
 
@@ -135,7 +252,7 @@ def test_each_page_costs_its_golden_number_of_queries_whatever_its_length() -> N
     fleet.grow(50)
     large = counts(fleet)
     assert small == large
-    assert {name: count for name, count in large.items() if count > BUDGET} == {}
+    assert {name: count for name, count in large.items() if count > COSTLIER.get(name, BUDGET)} == {}
     if os.environ.get("DAYTWO_WRITE_QUERY_COUNTS"):
         GOLDEN.write_text(json.dumps(large, indent=1) + "\n")
     assert large == json.loads(GOLDEN.read_text())

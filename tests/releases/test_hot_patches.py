@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +22,16 @@ from apps.releases.hotpatching import extend_hot_patch, prepare_hot_patch, watch
 from apps.releases.models import Hold, HotPatch, Release
 from apps.releases.rollouts import steer
 from apps.tenants.models import Tenant
-from tests.factories import as_system, grant, make_cell, make_instance, make_tenant, make_user, place
+from tests.factories import (
+    as_system,
+    grant,
+    make_cell,
+    make_instance,
+    make_role,
+    make_tenant,
+    make_user,
+    place,
+)
 from tests.releases.conftest import make_release, run, start
 
 Fleet = Callable[[int], list[Instance]]
@@ -190,3 +201,90 @@ def test_who_sees_another_cell_reads_nothing_of_it(
     grant(olga, "operator", "cell", make_cell())
     client.force_login(olga, backend="django.contrib.auth.backends.ModelBackend")
     assert "hot patch" not in client.get(reverse("fleet:overview")).content.decode()
+
+
+# --- Who may ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["account", "cell", "tenant"])
+def test_an_operator_of_where_its_instances_stand_brings_and_extends_one(
+    fleet: Fleet, fix: Release, cell: Cell, scope: str, client: Client
+) -> None:
+    fleet(1)
+    on = {"account": cell.region.account, "cell": cell, "tenant": Tenant.objects.get(key="t-000")}[scope]
+    olga = make_user("olga")
+    grant(olga, "operator", scope, on)
+    patch = bring(fix, olga)
+    client.force_login(olga, backend="django.contrib.auth.backends.ModelBackend")
+    page = reverse("releases:rollout", args=[patch.rollout_id])
+    assert "Extend it" in client.get(page).text
+    until = timezone.localtime(timezone.now() + DAYS * 2).strftime("%Y-%m-%dT%H:%M")
+    url = reverse("releases:extend_hot_patch", args=[patch.rollout_id])
+    assert client.post(url, {"until": until, "reason": "the main line is late"}).status_code == 302
+    before, patch.until = patch.until, HotPatch.objects.get().until
+    assert patch.until > before
+
+
+def test_an_operator_of_elsewhere_brings_none_and_is_shown_no_way_to_extend_one(
+    fleet: Fleet, fix: Release, boss: User, cell: Cell, client: Client
+) -> None:
+    fleet(1)
+    olga = make_user("olga")
+    grant(olga, "operator", "cell", make_cell())
+    with pytest.raises(Http404):
+        prepare(fix, olga)
+    grant(olga, "viewer", "cell", cell)
+    with pytest.raises(PermissionDenied, match="every instance of"):
+        prepare(fix, User.objects.get(pk=olga.pk))
+    assert not HotPatch.objects.exists()
+    patch = bring(fix, boss)
+    client.force_login(olga, backend="django.contrib.auth.backends.ModelBackend")
+    page = reverse("releases:rollout", args=[patch.rollout_id])
+    assert "off the main line until" in client.get(page).text
+    assert "Extend it" not in client.get(page).text
+    with pytest.raises(PermissionDenied):
+        extend_hot_patch(
+            patch, until=timezone.now() + DAYS, reason="longer", actor=User.objects.get(pk=olga.pk)
+        )
+    answer = client.post(
+        reverse("releases:extend_hot_patch", args=[patch.rollout_id]),
+        {"until": "2099-01-01T00:00", "reason": "longer"},
+    )
+    assert answer.status_code == 403
+
+
+def test_a_tenant_that_spans_accounts_takes_somebody_of_both(
+    fleet: Fleet, fix: Release, boss: User, cell: Cell
+) -> None:
+    fleet(1)
+    there = make_cell()
+    place(Tenant.objects.get(key="t-000"), make_instance("standby", cell=there))
+    olga = make_user("olga")
+    grant(olga, "operator", "account", cell.region.account)
+    with pytest.raises(PermissionDenied, match="every instance of"):
+        prepare(fix, olga)
+    assert not HotPatch.objects.exists()
+    patch = prepare(fix, boss)
+    with pytest.raises(PermissionDenied):
+        extend_hot_patch(patch, until=timezone.now() + DAYS, reason="longer", actor=olga)
+    grant(olga, "operator", "account", there.region.account)
+    extend_hot_patch(patch, until=timezone.now() + DAYS, reason="longer", actor=User.objects.get(pk=olga.pk))
+
+
+def test_who_may_roll_out_and_not_deploy_brings_none(fleet: Fleet, fix: Release, cell: Cell) -> None:
+    fleet(1)
+    rolf = make_user("rolf")
+    make_role("rolls-out", ["view", "roll_out"])
+    grant(rolf, "rolls-out", "cell", cell)
+    with pytest.raises(PermissionDenied, match="“Deploy"):
+        prepare(fix, rolf)
+
+
+def test_an_operator_is_told_too_that_an_instance_is_shared(fleet: Fleet, fix: Release, cell: Cell) -> None:
+    shared = make_instance("shared", cell=cell, kind="shared")
+    for key in ("one", "two"):
+        place(make_tenant(key), shared)
+    olga = make_user("olga")
+    grant(olga, "operator", "cell", cell)
+    with pytest.raises(Refused, match="shared serves 1 other"):
+        prepare(fix, olga, "two")

@@ -245,7 +245,9 @@ def test_only_who_manages_releases_everywhere_changes_them(rings: list[Ring], ce
 
 def test_the_first_run_lays_rings_out_once(boss: User) -> None:
     lay_out(boss)
-    assert list(Ring.objects.values_list("name", flat=True)) == ["internal", "early", "everyone"]
+    rests = [("internal", 3_600), ("early", 86_400), ("everyone", 0)]
+    assert list(Ring.objects.values_list("name", "rest_seconds")) == rests
+    assert all(Ring.objects.values_list("lets_security_through", flat=True)), "a fix does not wait for them"
     lay_out(boss)
     assert Ring.objects.count() == 3
 

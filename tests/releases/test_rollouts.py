@@ -123,7 +123,7 @@ def test_an_order_that_makes_no_sense_is_refused(fleet: Fleet, release: Release,
             steer(rollout, order, actor=boss, reason="let us see")
     with pytest.raises(Refused, match="why"):
         steer(rollout, "roll_back", actor=boss, reason=" ")
-    assert orders_of(rollout) == ["roll_back"]
+    assert orders_of(rollout, rollout.waves.all()) == ["roll_back"]
 
 
 def test_an_instance_can_be_skipped_and_taken_in_again(fleet: Fleet, release: Release, boss: User) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -103,7 +103,7 @@ class AdvisoryPage:
     more: int
     tenant_count: int
     components: list[Component]
-    affected: list[Release]
+    affected: Sequence[Release]
     fixes: list[tuple[Release, str]]
     statements: list[VexStatement]
     rollouts: list[Rollout]
@@ -120,9 +120,9 @@ def advisory_page(user: Any, pk: int) -> AdvisoryPage:
     clock = clock_of(advisory, spans)
     placed = visible(user, Placement).filter(instance_id__in=now_open).order_by()
     statements = list(advisory.vex.select_related("release", "stated_by"))
-    affected = list(
-        Release.objects.filter(contents__component__matches__advisory=advisory).defer("notes").distinct()
-    )
+    hit = Release.objects.filter(contents__component__matches__advisory=advisory, pk=OuterRef("pk"))
+    releases = list(visible(user, Release).defer("notes").annotate(is_hit=Exists(hit)))
+    affected = [release for release in releases if release.is_hit]
     lines = _lines(user, seen)
     return AdvisoryPage(
         advisory=advisory,
@@ -135,7 +135,7 @@ def advisory_page(user: Any, pk: int) -> AdvisoryPage:
             Component.objects.filter(matches__advisory=advisory).order_by("package", "version")[:20]
         ),
         affected=affected,
-        fixes=_fixes(user, advisory, affected, statements),
+        fixes=_fixes(user, advisory, releases, statements),
         statements=statements,
         rollouts=list(visible(user, Rollout).filter(advisory=advisory).select_related("release")[:10]),
         asks=list(ClockAsk.objects.filter(advisory=advisory)[:20]),
@@ -211,8 +211,8 @@ def _lines(user: Any, seen: QuerySet[Exposure]) -> list[Line]:
     )
     for instance_id, name in placed.values_list("instance_id", "tenant__name"):
         names.setdefault(instance_id, []).append(name)
-    blocked = blockers_of(rows)
     moves = latest_moves(ids)  # of instances that the reader sees
+    blocked = blockers_of(rows, moves)
     return [
         Line(
             row,
@@ -226,21 +226,21 @@ def _lines(user: Any, seen: QuerySet[Exposure]) -> list[Line]:
 
 
 def _fixes(
-    user: Any, advisory: Advisory, affected: Sequence[Release], statements: Sequence[VexStatement]
+    user: Any, advisory: Advisory, releases: Sequence[Any], statements: Sequence[VexStatement]
 ) -> list[tuple[Release, str]]:
     """Releases with an SBOM that the advisory does not match, best first, with where to prepare a rollout to each."""
     if any(statement.release_id is None for statement in statements):
         return []
     not_affected = {statement.release_id for statement in statements}
-    bad = {release.pk for release in affected} - not_affected
-    rows = (
-        visible(user, Release)
-        .exclude(pk__in=bad)
-        .exclude(life__in=UNDEPLOYABLE)
-        .exclude(sbom_at__isnull=True)
-    )
     found = sorted(
-        rows.defer("notes"), key=lambda r: (FIX_ORDER.index(r.life), r.kind != ReleaseKind.SECURITY, -r.pk)
+        (
+            release
+            for release in releases
+            if release.sbom_at
+            and release.life not in UNDEPLOYABLE
+            and (not release.is_hit or release.pk in not_affected)
+        ),
+        key=lambda r: (FIX_ORDER.index(r.life), r.kind != ReleaseKind.SECURITY, -r.pk),
     )
     may = holds(user, Permission.ROLL_OUT)
     url = reverse("releases:new_rollout")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
@@ -156,8 +157,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
     )
     is_draft = rollout.state == RolloutState.DRAFT
     may_steer = allowed(user, Permission.ROLL_OUT, rollout)
-    exceptions = _exceptions(targets)
-    _add_operations(user, exceptions)
+    ids = _ids(targets, dots if squares else None) if is_draft else []
     return RolloutPage(
         rollout=rollout,
         waves=[
@@ -173,11 +173,11 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         ],
         counts=counts,
         total=total,
-        exceptions=exceptions,
-        orders=[(name, LABELS[name]) for name in orders_of(rollout)] if may_steer else [],
-        worst=_worst(rollout, targets) if is_draft else Worst(),
+        exceptions=_exceptions(user, targets),
+        orders=[(name, LABELS[name]) for name in orders_of(rollout, waves)] if may_steer else [],
+        worst=_worst(rollout, ids, waves) if is_draft else Worst(),
         squares=squares,
-        held=_held(rollout, targets) if is_draft else [],
+        held=_held(rollout, ids) if is_draft else [],
         frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
         newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
         no_newcomers=why_no_newcomers(rollout),
@@ -209,8 +209,11 @@ def _dots(targets: QuerySet[RolloutTarget]) -> dict[int, list[Dot]]:
     return found
 
 
-def _exceptions(targets: QuerySet[RolloutTarget]) -> list[RolloutTarget]:
-    """What a person may have to look at: failed, held, skipped, or refused for a reason."""
+def _exceptions(user: Any, targets: QuerySet[RolloutTarget]) -> list[RolloutTarget]:
+    """What a person may have to look at: failed, held, skipped, or refused for a reason.
+
+    Each with `operation_url`: where the operation behind it is, for who sees it.
+    """
     odd = [
         TargetState.FAILED,
         TargetState.HELD,
@@ -219,30 +222,34 @@ def _exceptions(targets: QuerySet[RolloutTarget]) -> list[RolloutTarget]:
         TargetState.EXCLUDED,
     ]
     rows = targets.filter(state__in=odd) | targets.filter(state=TargetState.WAITING).exclude(why="")
-    return list(rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS])
-
-
-def _add_operations(user: Any, exceptions: Sequence[Any]) -> None:
-    """Set `operation_url`: where the operation behind each exception is, for who sees it."""
-    ids = {t.pk: t.undo_operation_id or t.operation_id for t in exceptions}
-    seen = set(
-        visible(user, Operation).filter(pk__in=[pk for pk in ids.values() if pk]).values_list("pk", flat=True)
+    behind = visible(user, Operation).filter(
+        pk=Coalesce(OuterRef("undo_operation_id"), OuterRef("operation_id"))
     )
-    for target in exceptions:
-        pk = ids[target.pk]
-        target.operation_url = reverse("operations:operation", args=[pk]) if pk in seen else ""
+    rows = rows.annotate(seen_operation=Subquery(behind.order_by().values("pk")[:1]))
+    found: list[Any] = list(
+        rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS]
+    )
+    for target in found:
+        pk = target.seen_operation
+        target.operation_url = reverse("operations:operation", args=[pk]) if pk else ""
+    return found
 
 
-def _worst(rollout: Rollout, targets: QuerySet[RolloutTarget]) -> Worst:
-    ids = list(targets.values_list("instance_id", flat=True))
+def _ids(targets: QuerySet[RolloutTarget], dots: Mapping[int, Sequence[Dot]] | None) -> list[int]:
+    """The instances, from what is drawn where each is drawn."""
+    if dots is None:
+        return list(targets.values_list("instance_id", flat=True))
+    return [dot.id for some in dots.values() for dot in some]
+
+
+def _worst(rollout: Rollout, ids: Sequence[int], waves: Sequence[Wave]) -> Worst:
     tenants = tenants_of(ids)
-    largest = max((wave.size for wave in rollout.waves.all()), default=0)
+    largest = max((wave.size for wave in waves), default=0)
     revenue = revenue_of({tenant for served in tenants.values() for tenant in served})
     return worst_of(ids, tenants, revenue, at_once=min(rollout.concurrency, largest))
 
 
-def _held(rollout: Rollout, targets: QuerySet[RolloutTarget]) -> list[str]:
-    ids = list(targets.values_list("instance_id", flat=True))
+def _held(rollout: Rollout, ids: Sequence[int]) -> list[str]:
     return sorted(set(held_instances(ids, rollout.release.version).values()))[:10]
 
 

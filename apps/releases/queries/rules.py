@@ -10,8 +10,8 @@ from apps.access.choices import Permission
 from apps.access.scoping import holds, scopes_of, visible
 
 from ..choices import CLOCK_HOURS, Severity
-from ..guarding import Room, room_of
 from ..models import BlastPolicy, ClockPolicy, ClockStep, Freeze, Hold, MetricSource, Window
+from ..rooms import Room, rooms_of
 from ..windows import words_of
 
 #: Windows that the page shows; the calendar shows when they open.
@@ -50,7 +50,7 @@ def rules_page(user: Any) -> RulesPage:
         window.words = words_of((window.days, window.opens_at, window.minutes))  # type: ignore[attr-defined]
     own = dict(visible(user, ClockPolicy).values_list("severity", "hours"))
     return RulesPage(
-        rooms=[room_of(policy) for policy in policies],
+        rooms=rooms_of(list(policies)),
         freezes=list(freezes[:100]),
         holds=list(visible(user, rows).filter(until__gt=now, overridden_by__isnull=True)[:200]),
         windows=shown,

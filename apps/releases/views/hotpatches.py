@@ -37,7 +37,7 @@ def extend_hot_patch(request: HttpRequest, pk: int) -> HttpResponse:
     """Give the hot patch that a rollout brings a new end."""
 
     def act(found: Rollout, said: dict[str, Any]) -> None:
-        patch = HotPatch.objects.select_related("tenant").filter(rollout=found).first()
+        patch = HotPatch.objects.select_related("tenant", "rollout").filter(rollout=found).first()
         if patch is None:
             raise Refused("This rollout brings no hot patch.")
         hotpatching.extend_hot_patch(patch, actor=request.user, **said)
