@@ -19,6 +19,7 @@ from apps.tenants.models import Plan, Tenant
 
 from ..allocating import active_rules
 from ..models import Bill, Price, Rate, Rule, Run, Statement, SubAccount
+from ..pricing import months_back
 from ..queries import margins
 from ..queries.revenue import Tried
 from .books import TENANTS, make_tenants
@@ -104,7 +105,7 @@ def _ask(client: Client, url: str) -> tuple[float, int]:
 def _fill() -> list[date]:
     actor = system_actor("command")
     make_tenants()
-    months = margins.months_back(NEWEST, MONTHS)
+    months = months_back(NEWEST, MONTHS)
     with acting(actor, reason="bench", via="command"), connection.cursor() as cursor:
         plan = Plan.objects.create(name="Bench", monthly_price=100)
         Price.objects.create(

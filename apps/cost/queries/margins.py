@@ -2,21 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
-from apps.tenants.models import Plan, Subscription, Tenant
+from apps.tenants.models import Plan, Tenant
 
-from ..models import Price, TenantCost
+from ..models import Price
 from ..pricing import ZERO
-from .figures import month_end, sees_all
-from .revenue import Rates, Tried, book, imported
+from . import earned
+from .converting import costs_of_tenants
+from .revenue import Rates, Tried, book, rates_by_month
 
 #: Instead of prices to try: what invoices say.
 Invoiced = Literal["invoiced"]
@@ -74,78 +75,59 @@ class Margins:
         return sorted((row for row in self.rows if row.margin < 0), key=lambda row: row.margin)
 
 
-def currencies() -> list[str]:
-    """What prices are in."""
-    return sorted(set(Subscription.objects.order_by().values_list("currency", flat=True).distinct())) or [
-        "EUR"
-    ]
-
-
-def months_back(month: date, count: int) -> list[date]:
-    """A month and those before it, `count` in all, oldest first."""
-    made = [month]
-    while len(made) < count:
-        made.append((made[-1] - timedelta(days=1)).replace(day=1))
-    return made[::-1]
-
-
 def margins(
     user: Any,
     months: Sequence[date],
     currency: str,
     *,
     tried: Sequence[Tried | Invoiced | None] = (None,),
-    costs: Costs | None = None,
+    costs: Costs = costs_of_tenants,
 ) -> list[Margins]:
     """What each tenant whose own cost the reader may see left in these months; for each price list tried, one answer.
 
-    Revenue is what the price book charges, with the prices tried in the place of its own; or what invoices say. Cost is billed cost. Both are converted by the last
-    rate on or before each month's last day; what has no rate is left out and named. Queries do not grow with months.
+    Revenue is what the price book charges, with the prices tried in the place of its own; or what invoices say. Cost is billed
+    cost. Both are converted by the last rate on or before each month's last day; what has no rate is left out and named.
+    Queries do not grow with months.
     """
-    charged = book(user, months, currency)
-    missing = charged.missing
-    tenants = visible(user, Tenant, Permission.SEE_COST).order_by()
-    cost = (costs or costs_of_tenants)(user, months, charged.rates, missing)
-    names = list(tenants.values_list("pk", "name"))
+    rates = rates_by_month(currency, months)
+    missing: set[str] = set()
+    cost = costs(user, months, rates, missing)
+    books = earned.expected(user, months, currency, rates)
+    expected, plans = books.by_tenant()
+    missing |= books.missing
+    named = dict(Plan.objects.values_list("pk", "name"))
+    names = list(visible(user, Tenant, Permission.SEE_COST).order_by().values_list("pk", "name"))
     answers = []
     for one in tried:
-        by_month = charged.earned(None if one == "invoiced" else one)  # which names the plans too
+        revenue = expected
         if one == "invoiced":
-            by_month = imported(user, months, charged.rates, missing)
-        revenue: dict[int, Decimal] = {}
-        for (tenant, _), amount in by_month.items():
-            revenue[tenant] = revenue.get(tenant, ZERO) + amount
+            invoices = earned.Invoiced(user, months, rates)
+            revenue = invoices.by_tenant()
+            missing |= invoices.missing
+        elif one is not None and one != Tried():
+            revenue = _reckoned(user, months, currency, rates, one)
         rows = []
         for pk, name in names:
             if pk in cost or pk in revenue:
-                plan, plan_id = charged.plans.get(pk, ("", 0))
-                rows.append(Margin(pk, name, plan, plan_id, revenue.get(pk, ZERO), cost.get(pk, ZERO)))
-        answers.append(
-            Margins(
-                currency, sorted(rows, key=lambda row: (-row.cost, row.name)), sorted(missing), charged.rates
-            )
-        )
+                plan_id = plans.get(pk, 0)
+                rows.append(
+                    Margin(
+                        pk, name, named.get(plan_id, ""), plan_id, revenue.get(pk, ZERO), cost.get(pk, ZERO)
+                    )
+                )
+        rows.sort(key=lambda row: (-row.cost, row.name))
+        answers.append(Margins(currency, rows, sorted(missing), rates))
     return answers
 
 
-def costs_of_tenants(
-    user: Any, months: Sequence[date], rates: Rates, missing: set[str]
+def _reckoned(
+    user: Any, months: Sequence[date], currency: str, rates: Rates, tried: Tried
 ) -> dict[int, Decimal]:
-    """What each tenant whose own cost the reader may see cost in these months, in one currency. One query."""
-    rows = TenantCost.objects.filter(
-        run__is_current=True, run__statement__period_start__gte=min(months), run__statement__period_start__lt=month_end(max(months)),
-    ).order_by()  # fmt: skip
-    if not sees_all(user):
-        rows = rows.filter(tenant__in=visible(user, Tenant, Permission.SEE_COST).order_by().values("pk"))
+    """What prices that are nowhere kept would make."""
     found: dict[int, Decimal] = {}
-    columns = ("tenant_id", "currency", "run__statement__period_start")
-    for tenant, its, period, amount in rows.values_list(*columns).annotate(total=Sum("billed")):
-        rate = rates.get(period.replace(day=1), {}).get(its)
-        if rate is None:
-            missing.add(its)
-        else:
-            found[tenant] = found.get(tenant, ZERO) + amount * rate
-    return {tenant: amount.quantize(Decimal("1E-12")) for tenant, amount in found.items()}
+    for (tenant, _), amount in book(user, months, currency, rates).earned(tried).items():
+        found[tenant] = found.get(tenant, ZERO) + amount
+    return found
 
 
 # --- Heavy hitters -------------------------------------------------------------------------------
