@@ -104,9 +104,12 @@ def raw(sql: str) -> None:
 
 
 def copied(books: dict[str, Any]) -> None:
-    with connection.cursor() as cursor, cursor.cursor.copy(  # type: ignore[attr-defined]
-        "COPY cost_monthlyusage (month, driver, tenant_id, amount) FROM STDIN"
-    ) as copy:
+    with (
+        connection.cursor() as cursor,
+        cursor.cursor.copy(  # type: ignore[attr-defined]
+            "COPY cost_monthlyusage (month, driver, tenant_id, amount) FROM STDIN"
+        ) as copy,
+    ):
         copy.write_row((date(2026, 8, 1), "seats", books["acme"].pk, 5))
 
 
@@ -328,7 +331,9 @@ def test_two_changes_wait_for_nobody_and_both_are_counted(books: dict[str, Any])
     assert keeping.standing("EUR", MONTHS)[SEPTEMBER].now == before + 2
 
 
-def test_counts_are_added_up_when_they_are_many(books: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_added_up_when_they_are_many(
+    books: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keeping, "FEW", 3)
     for n in range(8):
         with factories.as_system():
@@ -351,7 +356,9 @@ def test_a_page_keeps_the_one_month_that_it_finds_stale(reader: Client, fleet: d
     assert ExpectedMonth.objects.count() == 1
     with CaptureQueriesContext(connection) as queries:
         assert ask(reader) == first
-    assert not any("COPY" in one["sql"] or "tenants_subscription\".\"starts_on" in one["sql"] for one in queries)
+    assert not any(
+        "COPY" in one["sql"] or 'tenants_subscription"."starts_on' in one["sql"] for one in queries
+    )
     with factories.as_system():
         fleet["acme"].subscriptions.update(monthly_price=1234)
     assert "1234.00" in ask(reader)
@@ -370,7 +377,11 @@ def test_a_page_that_a_tenants_holder_asks_keeps_the_month_for_all_and_shows_its
 ) -> None:
     mine = ask(holder("tenant", fleet["acme"]))
     assert "Acme" in mine and "Globex" not in mine
-    assert set(ExpectedRevenue.objects.values_list("tenant__key", flat=True)) == {"acme", "globex", "umbrella"}
+    assert set(ExpectedRevenue.objects.values_list("tenant__key", flat=True)) == {
+        "acme",
+        "globex",
+        "umbrella",
+    }
     assert "Globex" in ask(reader) and "Globex" not in ask(holder("tenant", fleet["umbrella"]))
 
 

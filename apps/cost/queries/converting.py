@@ -1,6 +1,6 @@
 """Sums of billed cost in one currency: converted run by run, by the rate at the end of the run's month, in the database."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -14,7 +14,7 @@ from apps.tenants.models import Tenant
 
 from ..models import Run, TenantCost
 from ..pricing import next_month
-from .earned import added_up
+from .earned import added_up, rate_lists
 from .figures import sees_all
 from .revenue import Rates
 
@@ -58,32 +58,26 @@ def of_tenants(user: Any, rows: QuerySet[Any]) -> QuerySet[Any]:
 
 
 CONVERTED = """
-SELECT {keys}, sum(q.billed * c.rate) FROM ({{rows}}) q ({keys}, run, billed)
-JOIN unnest(%s::bigint[], %s::numeric[]) c (run, rate) ON c.run = q.run GROUP BY {keys}
+SELECT q.tenant, sum(q.billed * c.rate), string_agg(c.currency, ' ') FILTER (WHERE c.rate IS NULL)
+FROM ({rows}) q (tenant, run, billed) JOIN (
+    SELECT u.id, s.currency, r.rate FROM cost_run u JOIN cost_statement s ON s.id = u.statement_id
+    LEFT JOIN unnest(%s::date[], %s::text[], %s::numeric[]) r (month, currency, rate)
+    ON r.month = date_trunc('month', s.period_start::timestamp)::date AND r.currency = s.currency
+    WHERE u.is_current AND s.period_start >= %s AND s.period_start < %s
+) c ON c.id = q.run GROUP BY 1
 """
-
-
-def converted(
-    user: Any, rows: QuerySet[Any], runs: Runs, missing: set[str], *columns: str
-) -> Iterable[tuple[Any, ...]]:
-    """Sums of the reader's tenants' billed cost by columns, not rounded; what has no rate is left out, its currency told.
-
-    One query, and one more where a run has no rate.
-    """
-    mine = of_tenants(user, rows)
-    if runs.lacking:
-        lost = mine.filter(run__in=list(runs.lacking)).values_list("run", flat=True).distinct()
-        missing.update(runs.lacking[run] for run in lost)
-    if not runs.rates:
-        return []
-    keys = ", ".join(f"k{place}" for place in range(len(columns)))
-    facts = mine.filter(run__in=list(runs.rates)).values_list(*columns, "run_id", "billed")
-    return added_up(CONVERTED.format(keys=keys), facts, [list(runs.rates), list(runs.rates.values())])
 
 
 def costs_of_tenants(
     user: Any, months: Sequence[date], rates: Rates, missing: set[str]
 ) -> dict[int, Decimal]:
-    """What each tenant whose own cost the reader may see cost in these months, in one currency. Two queries."""
-    told = converted(user, TenantCost.objects.all(), runs_of(months, rates), missing, "tenant_id")
-    return {tenant: amount.quantize(TINY) for tenant, amount in told}
+    """What each tenant whose own cost the reader may see cost in these months, in one currency; what has no rate is left out,
+    its currency told. One query."""
+    facts = of_tenants(user, TenantCost.objects.all()).values_list("tenant_id", "run_id", "billed")
+    found: dict[int, Decimal] = {}
+    span = [min(months), next_month(max(months))]
+    for tenant, amount, lacks in added_up(CONVERTED, facts, [*rate_lists(months, rates), *span]):
+        missing.update((lacks or "").split())
+        if amount is not None:
+            found[tenant] = amount.quantize(TINY)
+    return found

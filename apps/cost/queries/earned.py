@@ -151,6 +151,12 @@ def expected(user: Any, months: Sequence[date], currency: str, rates: Rates) -> 
     return Expected(user, currency, kept, live, anew.plans, missing)
 
 
+def rate_lists(months: Sequence[date], rates: Rates) -> list[list[Any]]:
+    """The rates of these months as three lists: month, currency, rate."""
+    known = [(month, its, rate) for month in months for its, rate in rates[month].items()]
+    return [list(column) for column in zip(*known, strict=True)]
+
+
 @dataclass(slots=True)
 class Invoiced:
     """What invoices say of the reader's tenants in some months, in the currency of the rates."""
@@ -167,9 +173,7 @@ class Invoiced:
         return told.values_list("tenant_id", "month", "currency").annotate(total=Sum("amount"))
 
     def _told(self, sql: str, *more: Any) -> Iterable[tuple[Any, ...]]:
-        known = [(month, its, rate) for month in self.months for its, rate in self.rates[month].items()]
-        columns = [list(column) for column in zip(*known, strict=True)]
-        return added_up(sql, self.rows(), [*columns, *more])
+        return added_up(sql, self.rows(), [*rate_lists(self.months, self.rates), *more])
 
     def by_tenant(self) -> dict[int, Decimal]:
         """What each was charged. One query."""

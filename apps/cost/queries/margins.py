@@ -1,6 +1,6 @@
 """What each tenant earns and costs in a month, in one currency, and why some cost more than they earn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -17,12 +17,10 @@ from ..models import Price
 from ..pricing import ZERO
 from . import earned
 from .converting import costs_of_tenants
-from .revenue import Rates, Tried, book, rates_by_month
+from .revenue import Of, Rates, Tried, book, rates_by_month
 
 #: Instead of prices to try: what invoices say.
 Invoiced = Literal["invoiced"]
-#: What reads each tenant's cost, as `costs_of_tenants` does; a page that cuts it up reads it cut up.
-Costs = Callable[[Any, Sequence[date], Rates, set[str]], dict[int, Decimal]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,53 +79,71 @@ def margins(
     currency: str,
     *,
     tried: Sequence[Tried | Invoiced | None] = (None,),
-    costs: Costs = costs_of_tenants,
+    named: Mapping[int, str] | None = None,
 ) -> list[Margins]:
     """What each tenant whose own cost the reader may see left in these months; for each price list tried, one answer.
 
     Revenue is what the price book charges, with the prices tried in the place of its own; or what invoices say. Cost is billed
     cost. Both are converted by the last rate on or before each month's last day; what has no rate is left out and named.
-    Queries do not grow with months.
+    `named` are the plans' names, for who has them already. Queries do not grow with months.
     """
     rates = rates_by_month(currency, months)
     missing: set[str] = set()
-    cost = costs(user, months, rates, missing)
-    books = earned.expected(user, months, currency, rates)
-    expected, plans = books.by_tenant()
-    missing |= books.missing
-    named = dict(Plan.objects.values_list("pk", "name"))
+    cost = costs_of_tenants(user, months, rates, missing)
+    plans, revenues = _revenues(user, months, currency, rates, tried, missing)
+    if named is None:
+        named = dict(Plan.objects.values_list("pk", "name"))
     names = list(visible(user, Tenant, Permission.SEE_COST).order_by().values_list("pk", "name"))
     answers = []
-    for one in tried:
-        revenue = expected
-        if one == "invoiced":
-            invoices = earned.Invoiced(user, months, rates)
-            revenue = invoices.by_tenant()
-            missing |= invoices.missing
-        elif one is not None and one != Tried():
-            revenue = _reckoned(user, months, currency, rates, one)
+    for revenue in revenues:
         rows = []
         for pk, name in names:
             if pk in cost or pk in revenue:
-                plan_id = plans.get(pk, 0)
+                plan = plans.get(pk, 0)
                 rows.append(
-                    Margin(
-                        pk, name, named.get(plan_id, ""), plan_id, revenue.get(pk, ZERO), cost.get(pk, ZERO)
-                    )
+                    Margin(pk, name, named.get(plan, ""), plan, revenue.get(pk, ZERO), cost.get(pk, ZERO))
                 )
         rows.sort(key=lambda row: (-row.cost, row.name))
         answers.append(Margins(currency, rows, sorted(missing), rates))
     return answers
 
 
-def _reckoned(
-    user: Any, months: Sequence[date], currency: str, rates: Rates, tried: Tried
-) -> dict[int, Decimal]:
-    """What prices that are nowhere kept would make."""
-    found: dict[int, Decimal] = {}
-    for (tenant, _), amount in book(user, months, currency, rates).earned(tried).items():
-        found[tenant] = found.get(tenant, ZERO) + amount
-    return found
+ByTenant = dict[int, Decimal]
+
+
+def _revenues(
+    user: Any, months: Sequence[date], currency: str, rates: Rates, tried: Sequence[Tried | Invoiced | None], missing: set[str]
+) -> tuple[dict[int, int], list[ByTenant]]:  # fmt: skip
+    """Each tenant's plan, and for each price list tried what each tenant brings.
+
+    Where prices are tried that are nowhere kept, what counts is reckoned beside them, from the same reading of the books.
+    """
+    trials = [one for one in tried if isinstance(one, Tried) and one != Tried()]
+    if trials:
+        charged = book(user, months, currency, rates)
+        expected = _by_tenant(charged.earned())
+        plans = {tenant: plan for (tenant, _), plan in sorted(charged.plans.items(), key=lambda one: one[0])}
+        missing.update(one for lacks in charged.missing.values() for one in lacks)
+    else:
+        kept = earned.expected(user, months, currency, rates)
+        expected, plans = kept.by_tenant()
+        missing |= kept.missing
+    revenues = []
+    for one in tried:
+        if one == "invoiced":
+            invoices = earned.Invoiced(user, months, rates)
+            revenues.append(invoices.by_tenant())
+            missing |= invoices.missing
+        else:
+            revenues.append(_by_tenant(charged.earned(one)) if one in trials else expected)
+    return plans, revenues
+
+
+def _by_tenant(found: Mapping[Of, Decimal]) -> ByTenant:
+    made: ByTenant = {}
+    for (tenant, _), amount in found.items():
+        made[tenant] = made.get(tenant, ZERO) + amount
+    return made
 
 
 # --- Heavy hitters -------------------------------------------------------------------------------
@@ -204,9 +220,11 @@ class Lab:
     trials: Sequence[Trial]
 
 
-def price_lab(user: Any, months: Sequence[date], currency: str, tried: Tried) -> Lab:
-    """Months with other prices, those who change most first."""
-    before, after = margins(user, months, currency, tried=(None, tried))
+def price_lab(
+    user: Any, months: Sequence[date], currency: str, tried: Tried, named: Mapping[int, str] | None = None
+) -> Lab:
+    """Months with other prices, those who change most first; `named` as for `margins`."""
+    before, after = margins(user, months, currency, tried=(None, tried), named=named)
     by_id = {row.tenant_id: row for row in after.rows}
     trials = [Trial(row, by_id[row.tenant_id]) for row in before.rows]
     return Lab(before, after, sorted(trials, key=lambda one: (-abs(one.change), one.after.margin)))

@@ -125,7 +125,9 @@ def lab(request: HttpRequest) -> HttpResponse:
     form = LabForm(asked, plans, margins.metered_prices(context["month"]) if context["month"] else [])
     tried = form.tried()
     made = (
-        margins.price_lab(request.user, context["span"], context["currency"], tried)
+        margins.price_lab(
+            request.user, context["span"], context["currency"], tried, {one.pk: one.name for one in plans}
+        )
         if context["month"]
         else None
     )
