@@ -2,7 +2,7 @@
 
 import dramatiq
 
-from . import fetching, forgetting, importing, instances, invoices, rulebook, usage, watching
+from . import fetching, forgetting, importing, instances, invoices, keeping, rulebook, usage, watching
 
 
 @dramatiq.actor(max_retries=0, time_limit=3_600_000, queue_name="bills")
@@ -63,3 +63,9 @@ def place_revenue() -> None:
 def look_after_costs() -> None:
     """Look for days out of the ordinary, and at budgets."""
     watching.look()
+
+
+@dramatiq.actor(max_retries=0, time_limit=1_800_000, max_age=60_000, queue_name="bills")
+def keep_expected() -> None:
+    """Reckon expected revenue anew for months whose prices, subscriptions or usage changed."""
+    keeping.keep_all()

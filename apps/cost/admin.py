@@ -13,6 +13,9 @@ from .models import (
     CostSeries,
     DayCost,
     Discount,
+    ExpectedMonth,
+    ExpectedRevenue,
+    InputChange,
     InstanceCost,
     InstanceDay,
     MonthlyCost,
@@ -166,6 +169,26 @@ class CommitmentAdmin(CompanyWide, FixAdmin):
     list_display = ("tenant", "monthly_minimum", "currency", "starts_on", "ends_on")
     list_select_related = ("tenant",)
     autocomplete_fields = ("tenant",)
+
+
+@admin.register(ExpectedMonth)
+class ExpectedMonthAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("month", "currency", "version", "reckoned_at")
+    list_filter = ("currency",)
+
+
+@admin.register(ExpectedRevenue)
+class ExpectedRevenueAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("month", "currency", "tenant", "plan", "amount", "missing")
+    list_filter = ("currency",)
+    list_select_related = ("tenant", "plan")
+    raw_id_fields = ("tenant", "plan")
+
+
+@admin.register(InputChange)
+class InputChangeAdmin(CompanyWide, ReadOnlyAdmin):
+    list_display = ("kind", "first", "last", "count")
+    list_filter = ("kind",)
 
 
 @admin.register(Revenue)

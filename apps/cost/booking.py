@@ -10,6 +10,7 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.tenants.models import Tenant
 
+from . import keeping
 from .models import SubAccount
 
 
@@ -20,6 +21,7 @@ def add_entry(row: models.Model, *, actor: User) -> None:
         row.save()
         context: Any = getattr(row, "event_context", dict)()
         record([event("books.entry_added", f"Added to the books: {row}", **context)])
+        transaction.on_commit(keeping.nudge)
 
 
 def remove_entry(row: models.Model, *, actor: User) -> None:
@@ -29,6 +31,7 @@ def remove_entry(row: models.Model, *, actor: User) -> None:
         title = f"Taken out of the books: {row}"
         row.delete()
         record([event("books.entry_removed", title, **context)])
+        transaction.on_commit(keeping.nudge)
 
 
 def place_sub_account(

@@ -79,3 +79,14 @@ class BudgetState(models.TextChoices):
     WITHIN = "within", "Within"
     LIKELY = "likely", "Likely over by month end"
     OVER = "over", "Over"
+
+
+class Input(models.TextChoices):
+    """What expected revenue is reckoned from."""
+
+    SUBSCRIPTIONS = "subscription", "Subscriptions"
+    PRICES = "price", "Metered prices"
+    DISCOUNTS = "discount", "Discounts"
+    COMMITMENTS = "commitment", "Commitments"
+    USAGE = "monthlyusage", "Usage by month"
+    RATES = "rate", "Currency rates"

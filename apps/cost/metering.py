@@ -12,7 +12,7 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.tenants.models import Tenant
 
-from . import tabular
+from . import keeping, tabular
 from .choices import HELD, Driver
 from .models import MonthlyUsage, Usage
 from .pricing import next_month
@@ -42,6 +42,7 @@ def import_usage(data: bytes, name: str, *, actor: User) -> int:
         )  # fmt: skip
         add_up({day.replace(day=1) for day, _, _ in found})
         record([event("usage.imported", f"Usage was imported from {name[:100]}: {len(found):,} lines")])
+        transaction.on_commit(keeping.nudge)
     return len(found)
 
 

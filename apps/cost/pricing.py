@@ -52,6 +52,14 @@ def next_month(month: date) -> date:
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
+def months_back(month: date, count: int) -> list[date]:
+    """A month and those before it, `count` in all, oldest first."""
+    made = [month]
+    while len(made) < count:
+        made.append((made[-1] - timedelta(days=1)).replace(day=1))
+    return made[::-1]
+
+
 def spread(amount: Decimal, start: date, end: date) -> dict[date, Decimal]:
     """An amount in cents over the months of its days (`end` is the first day after), nothing lost: each month's part cut
     off after the cent, the cents left over one each to those that lost most by the cut, the earlier first."""

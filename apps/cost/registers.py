@@ -20,6 +20,7 @@ def register() -> None:
     ticks.register("read open bills", every=15.0, send=_send("read_open_bills"))
     ticks.register("fetch bills", every=600.0, send=_send("fetch_bills"))
     ticks.register("allocate by new rules", every=60.0, send=_send("allocate_stale"))
+    ticks.register("keep expected revenue", every=15.0, send=_send("keep_expected"))
     ticks.register("count usage", every=3600.0, send=_send("count_usage"))
     ticks.register("count instances' cost", every=600.0, send=_send("count_instances"))
     ticks.register("forget instances' days", every=86_400.0, send=_send("forget_instance_days"))

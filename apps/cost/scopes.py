@@ -15,6 +15,7 @@ from .models import (
     DailyCost,
     DayCost,
     Discount,
+    ExpectedRevenue,
     InstanceCost,
     InstanceDay,
     MonthlyCost,
@@ -55,5 +56,7 @@ def register() -> None:
     scoping.register(Budget, costs_within)
     # Prices stand beside plans: who may see anything may see them.
     scoping.register(Price, lambda scopes: Q())
-    for of_tenant in (Usage, MonthlyUsage, TenantCost, Discount, Commitment, Revenue):
+    for of_tenant in (
+        Usage, MonthlyUsage, TenantCost, Discount, Commitment, Revenue, ExpectedRevenue,
+    ):  # fmt: skip
         scoping.register(of_tenant, lambda scopes: Q(tenant_id__in=scopes.tenants))

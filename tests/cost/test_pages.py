@@ -138,7 +138,9 @@ class TestSums:
     def test_what_is_unallocated_with_a_rule_that_would_help(self, finance: Client) -> None:
         tenants("acme")
         deliver(as_csv([*tagged("30", "acme"), *lines("2")]))
-        html = page(finance, "unallocated")
+        first = page(finance, "unallocated")
+        assert "Which rules would help?" in first and 'hx-trigger="load"' in first
+        html = page(finance, "unallocated", propose="1")
         assert "tag “t” names the tenant" in html
         assert Decimal(32) in exact_amounts(html) and Decimal(30) in exact_amounts(html)
 

@@ -76,6 +76,8 @@ NO_SCOPE = {
     "cost.ruleset": "rules over everybody's cost: for who sees all",
     "cost.rule": "rules over everybody's cost: for who sees all",
     "cost.productcomponent": "which part of the product a service is: the same for everybody",
+    "cost.inputchange": "counts of changes, no figure of anybody's; read by the service that keeps expected revenue",
+    "cost.expectedmonth": "which months are kept, no figure of anybody's",
     "cost.rate": "no one's: read by the service that converts",
 }
 

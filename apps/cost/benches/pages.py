@@ -3,9 +3,11 @@
 import os
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
 
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -15,66 +17,70 @@ from apps.access.models import User
 from apps.access.services import system_actor
 from apps.core.context import acting
 from apps.fleet.benches.figures import Figure
-from apps.tenants.models import Plan, Tenant
+from apps.tenants.models import Plan, Subscription, Tenant
 
-from ..allocating import active_rules
-from ..models import Bill, Price, Rate, Rule, Run, Statement, SubAccount
+from .. import rulebook
+from ..models import Bill, SubAccount
 from ..queries import margins
 from ..queries.revenue import Tried
-from .books import TENANTS, make_tenants
+from ..views.ledgers import BOOKS
+from .books import TENANTS
+from .filling import MONTHS, NEWEST, fill
 
-MONTHS, SERVICES, BYDAY = 24, 6, 2
-NEWEST = date(2025, 6, 1)
-PAGES = ("overview", "breakdown", "heavy", "margins", "lab", "revenue", "usage", "anomalies")
-MONTHLY = """
-INSERT INTO cost_monthlycost (run_id, tenant_id, account_id, sub_account_id, service, rule_id, currency, billed, effective, listed, lines)
-SELECT %s, t.id, NULL, %s, 'service-' || s, %s, 'USD', (t.id * 7919 + s * 104729) %% 100000 / 100.0, 1, 1, 30
-FROM tenants_tenant t, generate_series(1, %s) s WHERE t.key LIKE 'bench-%%'
-"""
-BY_DAY = """
-INSERT INTO cost_daycost (run_id, account_id, sub_account_id, service, rule_id, currency, day, to_tenants, billed, effective, listed, lines)
-SELECT %s, NULL, %s, 'service-' || s, %s, 'USD', d, true, 1000, 1000, 1000, 5000 FROM generate_series(1, %s) s,
-generate_series(%s::date, %s::date, '1 day') d
-"""
-SERIES = """
-INSERT INTO cost_costseries (run_id, tenant_id, account_id, sub_account_id, service, rule_id, currency, days, billed, effective, listed, lines)
-SELECT %s, t.id, NULL, %s, 'service-' || s, %s, 'USD', d.days, d.ones, d.ones, d.ones, d.ones FROM tenants_tenant t, generate_series(1, %s) s,
-(SELECT array_agg(d::date) AS days, array_agg(1) AS ones FROM generate_series(%s::date, %s::date, '1 day') d) d
-WHERE t.key LIKE 'bench-%%' ORDER BY t.id
-"""
-BY_TENANT = """
-INSERT INTO cost_tenantcost (run_id, tenant_id, currency, billed, effective, listed)
-SELECT run_id, tenant_id, currency, sum(billed), sum(effective), sum(listed) FROM cost_monthlycost WHERE run_id = %s GROUP BY 1, 2, 3
-"""
-OF_TENANTS = """
-INSERT INTO tenants_subscription (created_at, updated_at, tenant_id, plan_id, seats, monthly_price, currency, starts_on)
-SELECT now(), now(), id, %s, 1, 100, 'EUR', '2020-01-01' FROM tenants_tenant t WHERE key LIKE 'bench-%%'
-AND NOT EXISTS (SELECT 1 FROM tenants_subscription s WHERE s.tenant_id = t.id)
-"""
-USAGE = """
-INSERT INTO cost_monthlyusage (month, driver, tenant_id, amount) SELECT m, d, t.id, t.id %% 1000 FROM tenants_tenant t,
-generate_series(%s::date, %s::date, '1 month') m, unnest(ARRAY['requests', 'storage']) d WHERE t.key LIKE 'bench-%%'
-"""
+#: Of each page its name, what is told of it, what it is asked.
+PAGES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("overview", "", {}), ("breakdown", "", {}), ("breakdown", "by day and service", {"by": "day", "then": "service"}),
+    ("heavy", "", {}), ("margins", "", {}), ("lab", "", {}), ("revenue", "", {}), ("usage", "", {}), ("anomalies", "", {}),
+    ("units", "by plan", {"per": "plan"}), ("units", "by region", {"per": "region"}), ("units", "by account", {"per": "account"}),
+    ("units", "by component", {"per": "component"}), ("units", "by tenant", {"per": "tenant"}),
+    ("idle", "", {}), ("placing", "", {}), ("move", "of one tenant", {"tenant": "bench-4000"}),
+    ("unallocated", "", {}), ("bills", "", {}), ("upload", "", {}), ("rules", "", {}),
+)  # fmt: skip
+#: Months that are added up, or follow each other.
+LONG: tuple[tuple[str, str, dict[str, str]], ...] = (
+    *((name, "over twelve months added up", {"span": "12"}) for name in ("margins", "heavy", "revenue", "lab")),
+    *((name, "over twelve months as invoiced", {"span": "12", "revenue": "invoiced"}) for name in ("margins", "heavy")),
+    *(
+        ("units", f"by {per} over twelve months added up", {"span": "12", "per": per})
+        for per in ("plan", "cell", "account", "component", "tenant")
+    ),
+    ("months", "over 24 months", {"back": "24"}), ("months", "over 24 months as invoiced", {"back": "24", "revenue": "invoiced"}),
+    ("cohorts", "over twelve months", {}), ("cohorts", "over twelve months as invoiced", {"revenue": "invoiced"}),
+)  # fmt: skip
+#: A table of this many lines is brought.
+BROUGHT = 1_000
 
 
 def cost_pages() -> Iterator[Figure]:
-    """Sums of 24 months, daily facts of the newest two: what pages read. Each page is asked thrice; the median counts."""
-    months = _fill()
+    """Every page of money. Each is asked five times; the median counts, the least is told beside it."""
+    months = fill()
     with acting(system_actor("command"), reason="bench", via="command"):
         user = User.objects.create_superuser("bench-reader", "bench@example.org", "")
+        rulebook.draft(actor=system_actor("command"))
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    for name in PAGES:
-        took, queries = _ask(client, reverse(f"cost:{name}") + f"?month={NEWEST:%Y-%m}")
-        yield Figure(f"{name} over {MONTHS} months of {TENANTS:,} tenants", took * 1000, "ms", at_most=300)
-        yield Figure(f"{name}, statements", queries, "queries", at_most=15)
-    for name in ("margins", "heavy", "revenue", "lab"):
-        took, _ = _ask(client, reverse(f"cost:{name}") + f"?month={NEWEST:%Y-%m}&span=12")
-        yield Figure(f"{name} over twelve of them added up", took * 1000, "ms", at_most=300)
     tenant = Tenant.objects.get(key="bench-7")
-    took, queries = _ask(client, reverse("cost:tenant", args=[tenant.pk]) + f"?month={NEWEST:%Y-%m}")
-    yield Figure(f"a tenant's costs over {MONTHS} months", took * 1000, "ms", at_most=300)
-    yield Figure("a tenant's costs, statements", queries, "queries", at_most=15)
+    bill = Bill.objects.latest("pk")
+    asked: list[tuple[str, str, list[Any], dict[str, str]]] = [
+        *((name, told, [], query) for name, told, query in (*PAGES, *LONG)),
+        ("tenant", "", [tenant.pk], {}),
+        ("bill", "", [bill.pk], {}),
+        *(("ledger", book, [book], {}) for book in BOOKS),
+    ]
+    for name, told, args, query in asked:
+        yield from _page(client, name, told, args, query)
+    sub = SubAccount.objects.get(external_id="sub-1").pk
+    yield from _page(
+        client,
+        "lines",
+        "of a tenant in a sub-account",
+        [],
+        {"tenant": str(tenant.pk), "sub_account": str(sub)},
+        at_most=1_000,
+    )
+    yield from _page(client, "unallocated", "with rules that would help", [], {"propose": "1"}, at_most=1_000)
+    yield from _bringing(client)
+    yield from _after_a_change(client)
     yield Figure("load of the machine at the end", os.getloadavg()[0], "")
     began = time.perf_counter()
     made = margins.price_lab(
@@ -88,53 +94,52 @@ def cost_pages() -> Iterator[Figure]:
     )
 
 
-def _ask(client: Client, url: str) -> tuple[float, int]:
+def _page(
+    client: Client, name: str, told: str, args: list[Any], query: dict[str, str], *, at_most: float = 300
+) -> Iterator[Figure]:
+    url = f"{reverse(f'cost:{name}', args=args)}?{urlencode({'month': f'{NEWEST:%Y-%m}', **query})}"
+    title = f"{name} {told}".strip()
+    times, queries = _ask(client, url)
+    yield Figure(
+        f"{title}, of {MONTHS} months of {TENANTS:,} tenants", times[len(times) // 2], "ms", at_most=at_most
+    )
+    yield Figure(f"{title}, the least of {len(times)}", times[0], "ms")
+    yield Figure(f"{title}, statements", queries, "queries", at_most=15)
+
+
+def _ask(client: Client, url: str, *, often: int = 5) -> tuple[list[float], int]:
+    """Milliseconds, the least first, and statements."""
     times, count = [], 0
-    for _ in range(3):
+    for _ in range(often):
         with CaptureQueriesContext(connection) as captured:
             began = time.perf_counter()
             response = client.get(url)
-            times.append(time.perf_counter() - began)
+            times.append((time.perf_counter() - began) * 1000)
         if response.status_code != 200:
             raise RuntimeError(f"{url} answered {response.status_code}")
         count = len(captured)
-    return sorted(times)[1], count
+    return sorted(times), count
 
 
-def _fill() -> list[date]:
-    actor = system_actor("command")
-    make_tenants()
-    months = margins.months_back(NEWEST, MONTHS)
-    with acting(actor, reason="bench", via="command"), connection.cursor() as cursor:
-        plan = Plan.objects.create(name="Bench", monthly_price=100)
-        Price.objects.create(
-            plan=plan,
-            meter="requests",
-            currency="EUR",
-            starts_on=months[0],
-            tiers=[{"up_to": "500", "price": "0"}, {"up_to": None, "price": "0.01"}],
-        )
-        Rate.objects.create(currency="USD", into="EUR", day=months[0], rate="0.9")
-        sub = SubAccount.objects.create(provider="AWS", external_id="bench-pages")
-        bill = Bill.objects.create(name="bench", digest="bench-pages", state="imported", received_by=actor)
-        ruleset = active_rules()
-        rule = ruleset.rules.first() or Rule.objects.create(
-            ruleset=ruleset, position=1, kind="tag", tag="tenant"
-        )
-        cursor.execute(OF_TENANTS, [plan.pk])
-        cursor.execute(USAGE, [months[0], months[-1]])
-        for month in months:
-            after = (month + timedelta(days=31)).replace(day=1)
-            last = after - timedelta(days=1)
-            statement = Statement.objects.create(
-                bill=bill, provider="AWS", billing_account="bench-pages", currency="USD", period_start=month, period_end=after, lines=1,
-                billed=1, effective=1, listed=1,
-            )  # fmt: skip
-            run = Run.objects.create(statement=statement, ruleset=ruleset)
-            cursor.execute(MONTHLY, [run.pk, sub.pk, rule.pk, SERVICES])
-            cursor.execute(BY_TENANT, [run.pk])
-            cursor.execute(BY_DAY, [run.pk, sub.pk, rule.pk, SERVICES, month, last])
-            if month in months[-BYDAY:]:
-                cursor.execute(SERIES, [run.pk, sub.pk, rule.pk, SERVICES, month, last])
-        cursor.execute("ANALYZE")
-    return months
+def _bringing(client: Client) -> Iterator[Figure]:
+    lines = "".join(f"{NEWEST},bench-{n},cpu,5\n" for n in range(BROUGHT))
+    table = SimpleUploadedFile("usage.csv", f"day,tenant,meter,amount\n{lines}".encode())
+    with CaptureQueriesContext(connection) as captured:
+        began = time.perf_counter()
+        response = client.post(reverse("cost:bring", args=["usage"]), {"table": table})
+        took = (time.perf_counter() - began) * 1000
+    if response.status_code != 302:
+        raise RuntimeError(f"bringing usage answered {response.status_code}")
+    yield Figure(f"bring a table of {BROUGHT:,} lines of usage", took, "ms", at_most=300)
+    yield Figure("bring, statements", len(captured), "queries")
+
+
+def _after_a_change(client: Client) -> Iterator[Figure]:
+    """What a page takes that comes before the clock: twelve months that it reckons anew, and one that it keeps."""
+    url = reverse("cost:margins") + f"?month={NEWEST:%Y-%m}"
+    for span, told in (("12", "twelve months reckoned anew"), ("1", "one month reckoned anew and kept")):
+        with acting(system_actor("command"), reason="bench", via="command"):
+            one = Subscription.objects.order_by("pk")[:1]
+            Subscription.objects.filter(pk__in=one.values("pk")).update(monthly_price=int(span) + 100)
+        times, _ = _ask(client, f"{url}&span={span}", often=1)
+        yield Figure(f"margins, the first after a change, {told}", times[0], "ms")

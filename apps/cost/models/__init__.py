@@ -3,6 +3,7 @@
 from .bills import DIGITS, Bill, Statement, SubAccount
 from .components import ProductComponent
 from .earning import MonthlyUsage, Rate, Usage
+from .expected import ExpectedMonth, ExpectedRevenue, InputChange
 from .facts import CostSeries, DailyCost, DayCost, MonthlyCost, Run, TenantCost
 from .instances import InstanceCost, InstanceDay
 from .pricing import Commitment, Discount, Price, Revenue
@@ -21,6 +22,9 @@ __all__ = [
     "DailyCost",
     "DayCost",
     "Discount",
+    "ExpectedMonth",
+    "ExpectedRevenue",
+    "InputChange",
     "InstanceCost",
     "InstanceDay",
     "MonthlyCost",

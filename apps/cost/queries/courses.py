@@ -6,23 +6,23 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
-from django.db import connection
-from django.db.models import Count, Max, Min, Sum
+from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.tenants.models import Subscription
 
-from ..models import MonthlyUsage, Run, TenantCost
+from ..models import MonthlyUsage, TenantCost
 from ..pricing import ZERO, next_month
+from . import earned
+from .converting import Runs, of_tenants, runs_of
+from .earned import added_up
 from .figures import sees_all
 from .margins import Invoiced
-from .revenue import book, imported
-from .units import Meter, of_tenants
+from .revenue import Rates, rates_by_month
+from .units import Meter
 
-Earned = Mapping[tuple[int, date], Decimal]
 #: What a cohort's cell can show.
 SHOWS = {"margin": "Margin", "share": "Margin, of revenue", "revenue": "Revenue", "cost": "Cost"}
 
@@ -71,18 +71,17 @@ def course(
     user: Any, months: Sequence[date], currency: str, meter: Meter, *, tried: Invoiced | None = None
 ) -> Course:
     """What each month cost and earned, and what a unit of the meter cost. Queries do not grow with months or tenants."""
-    charged = book(user, months, currency)
-    earned = _earned(user, months, charged, tried)
-    told = _runs(months, charged)
-    by_run, period = told.rates, told.periods
+    rates = rates_by_month(currency, months)
+    missing: set[str] = set()
+    revenue = _earning(user, months, currency, rates, tried)
+    runs = runs_of(months, rates)
     found = {one: Month(month=one) for one in months}
-    for (_, month), amount in earned.items():
-        found[month].revenue += amount
-        found[month].tenants += 1
-    for run, amount in _costs(user, told):
-        found[period[run]].cost += amount * by_run[run]
-    for run, amount in _metered_costs(user, period, meter):
-        found[period[run]].used_cost += amount * by_run[run]
+    for month, (amount, count) in revenue.by_month().items():
+        found[month].revenue, found[month].tenants = amount, count
+    for run, amount in _costs(user, runs, missing):
+        found[runs.periods[run]].cost += amount * runs.rates[run]
+    for run, amount in _metered_costs(user, runs.periods, meter):
+        found[runs.periods[run]].used_cost += amount * runs.rates[run]
     used = visible(
         user, MonthlyUsage.objects.filter(month__in=months, driver=meter.driver), Permission.SEE_COST
     )
@@ -90,47 +89,26 @@ def course(
         used.order_by().values_list("month").annotate(count=Count("pk"), total=Sum("amount"))
     ):
         found[month].used, found[month].metered = amount, count
-    return Course(currency, [found[one] for one in months], sorted(charged.missing))
+    return Course(currency, [found[one] for one in months], sorted(missing | revenue.missing))
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """The runs that count: the rate each is converted by, its month, what it gave to all tenants together."""
-
-    rates: dict[int, Decimal]
-    periods: dict[int, date]
-    allocated: dict[int, Decimal]
-
-
-def _runs(months: Sequence[date], charged: Any) -> Runs:
-    """Of these months; a currency without a rate is told to `charged`. One query."""
-    made = Runs({}, {}, {})
-    rows = Run.objects.filter(
-        is_current=True, statement__period_start__gte=min(months), statement__period_start__lt=next_month(max(months))
-    ).order_by()  # fmt: skip
-    columns = ("pk", "statement__currency", "statement__period_start", "allocated")
-    for pk, currency, period, allocated in rows.values_list(*columns):
-        month = period.replace(day=1)
-        if (rate := charged.rates.get(month, {}).get(currency)) is None:
-            charged.missing.add(currency)
-        else:
-            made.rates[pk], made.periods[pk], made.allocated[pk] = rate, month, allocated
-    return made
-
-
-def _earned(user: Any, months: Sequence[date], charged: Any, tried: Invoiced | None) -> Earned:
+def _earning(
+    user: Any, months: Sequence[date], currency: str, rates: Rates, tried: Invoiced | None
+) -> earned.Expected | earned.Invoiced:
     if tried == "invoiced":
-        return imported(user, months, charged.rates, charged.missing)
-    made: Earned = charged.earned()
-    return made
+        return earned.Invoiced(user, months, rates)
+    return earned.expected(user, months, currency, rates)
 
 
-def _costs(user: Any, told: Runs) -> list[tuple[int, Decimal]]:
+def _costs(user: Any, runs: Runs, missing: set[str]) -> list[tuple[int, Decimal]]:
     """What each run gave to the reader's tenants. What it gave to all of them, the run itself knows."""
     if sees_all(user):
-        return list(told.allocated.items())
-    rows = of_tenants(user, TenantCost.objects.filter(run__in=list(told.rates)))
-    return list(rows.values_list("run_id").annotate(total=Sum("billed")))
+        missing.update(runs.lacking.values())
+        return list(runs.allocated.items())
+    rows = of_tenants(user, TenantCost.objects.filter(run__in=[*runs.rates, *runs.lacking]))
+    told = list(rows.values_list("run_id").annotate(total=Sum("billed")))
+    missing.update(runs.lacking[run] for run, _ in told if run in runs.lacking)
+    return [(run, amount) for run, amount in told if run in runs.rates]
 
 
 METERED = """
@@ -142,19 +120,12 @@ JOIN cost_monthlyusage u ON u.tenant_id = q.tenant AND u.month = c.month AND u.d
 
 def _metered_costs(user: Any, period: Mapping[int, date], meter: Meter) -> list[tuple[int, Decimal]]:
     """Of the reader's tenants, what those cost in a month who had the meter in it; added up by the database."""
-    return _added_up(user, METERED, period, [list(period), list(period.values()), meter.driver])
+    return added_up(METERED, _facts(user, period), [list(period), list(period.values()), meter.driver])
 
 
-def _added_up(user: Any, sql: str, ids: Iterable[int], more: Sequence[Any]) -> list[Any]:
-    """Runs `sql` over the facts of these runs that the reader's scopes leave, as `rows`."""
-    facts = of_tenants(user, TenantCost.objects.filter(run__in=list(ids)))
-    try:
-        query, values = facts.values_list("run_id", "tenant_id", "billed").query.sql_with_params()
-    except EmptyResultSet:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(sql.format(rows=query), [*values, *more])
-        return list(cursor.fetchall())
+def _facts(user: Any, runs: Iterable[int]) -> QuerySet[Any]:
+    facts = of_tenants(user, TenantCost.objects.filter(run__in=list(runs)))
+    return facts.values_list("run_id", "tenant_id", "billed")
 
 
 # --- Cohorts ---------------------------------------------------------------------------------------------------
@@ -188,9 +159,8 @@ JOIN unnest(%s::bigint[], %s::date[]) c (tenant, cohort) ON c.tenant = q.tenant 
 
 def cohorts(user: Any, months: Sequence[date], currency: str, *, tried: Invoiced | None = None) -> Cohorts:
     """What tenants who came in the same month cost and earned since. Queries do not grow with months or tenants."""
-    charged = book(user, months, currency)
-    told = _runs(months, charged)
-    by_run, period = told.rates, told.periods
+    rates = rates_by_month(currency, months)
+    runs = runs_of(months, rates)
     starts = _starts(user)
     found: dict[date, Cohort] = {}
     for start, last in starts.values():
@@ -198,23 +168,30 @@ def cohorts(user: Any, months: Sequence[date], currency: str, *, tried: Invoiced
             one = found.setdefault(start, Cohort(start=start))
             one.tenants += 1
             one.left += last < next_month(months[-1])
-    for (tenant, month), amount in _earned(user, months, charged, tried).items():
-        _of(found, starts[tenant][0] if tenant in starts else None, month, revenue=amount)
-    for start, run, amount in _cohort_costs(user, list(by_run), starts):
-        _of(found, start, period[run], cost=amount * by_run[run])
+    began = {tenant: start for tenant, (start, _) in starts.items()}
+    revenue = _earning(user, months, currency, rates, tried)
+    for (start, month), amount in revenue.by_cohort(began).items():
+        _of(found, start, month, revenue=amount)
+    missing = set(revenue.missing)
+    lists = [list(began), list(began.values())]
+    for cohort, run, amount in added_up(COSTS, _facts(user, [*runs.rates, *runs.lacking]), lists):
+        if run in runs.lacking:
+            missing.add(runs.lacking[run])
+        else:
+            _of(found, cohort, runs.periods[run], cost=amount * runs.rates[run])
     rows = sorted(found.values(), key=lambda one: one.start, reverse=True)
-    return Cohorts(currency, months, rows, sorted(charged.missing))
+    return Cohorts(currency, months, rows, sorted(missing))
 
 
 def _of(
     found: Mapping[date, Cohort],
-    start: date | None,
+    start: date,
     month: date,
     *,
     revenue: Decimal = ZERO,
     cost: Decimal = ZERO,
 ) -> None:
-    if start is None or (cohort := found.get(start)) is None:
+    if (cohort := found.get(start)) is None:
         return
     for one in (cohort, cohort.months.setdefault(month, Sums())):
         one.revenue += revenue
@@ -227,9 +204,3 @@ def _starts(user: Any) -> dict[int, tuple[date, date]]:
     ends = Max(Coalesce("ends_on", date.max))
     told = rows.annotate(first=Min("starts_on"), last=ends)
     return {tenant: (first.replace(day=1), last) for tenant, first, last in told}
-
-
-def _cohort_costs(
-    user: Any, ids: Sequence[int], starts: Mapping[int, tuple[date, date]]
-) -> list[tuple[date, int, Decimal]]:
-    return _added_up(user, COSTS, ids, [list(starts), [start for start, _ in starts.values()]])

@@ -1,27 +1,26 @@
 """What each tenant earns and costs in a month, in one currency, and why some cost more than they earn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
-from apps.tenants.models import Plan, Subscription, Tenant
+from apps.tenants.models import Plan, Tenant
 
-from ..models import Price, TenantCost
+from ..models import Price
 from ..pricing import ZERO
-from .figures import month_end, sees_all
-from .revenue import Rates, Tried, book, imported
+from . import earned
+from .converting import costs_of_tenants
+from .revenue import Of, Rates, Tried, book, rates_by_month
 
 #: Instead of prices to try: what invoices say.
 Invoiced = Literal["invoiced"]
-#: What reads each tenant's cost, as `costs_of_tenants` does; a page that cuts it up reads it cut up.
-Costs = Callable[[Any, Sequence[date], Rates, set[str]], dict[int, Decimal]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,78 +73,77 @@ class Margins:
         return sorted((row for row in self.rows if row.margin < 0), key=lambda row: row.margin)
 
 
-def currencies() -> list[str]:
-    """What prices are in."""
-    return sorted(set(Subscription.objects.order_by().values_list("currency", flat=True).distinct())) or [
-        "EUR"
-    ]
-
-
-def months_back(month: date, count: int) -> list[date]:
-    """A month and those before it, `count` in all, oldest first."""
-    made = [month]
-    while len(made) < count:
-        made.append((made[-1] - timedelta(days=1)).replace(day=1))
-    return made[::-1]
-
-
 def margins(
     user: Any,
     months: Sequence[date],
     currency: str,
     *,
     tried: Sequence[Tried | Invoiced | None] = (None,),
-    costs: Costs | None = None,
+    named: Mapping[int, str] | None = None,
 ) -> list[Margins]:
     """What each tenant whose own cost the reader may see left in these months; for each price list tried, one answer.
 
-    Revenue is what the price book charges, with the prices tried in the place of its own; or what invoices say. Cost is billed cost. Both are converted by the last
-    rate on or before each month's last day; what has no rate is left out and named. Queries do not grow with months.
+    Revenue is what the price book charges, with the prices tried in the place of its own; or what invoices say. Cost is billed
+    cost. Both are converted by the last rate on or before each month's last day; what has no rate is left out and named.
+    `named` are the plans' names, for who has them already. Queries do not grow with months.
     """
-    charged = book(user, months, currency)
-    missing = charged.missing
-    tenants = visible(user, Tenant, Permission.SEE_COST).order_by()
-    cost = (costs or costs_of_tenants)(user, months, charged.rates, missing)
-    names = list(tenants.values_list("pk", "name"))
+    rates = rates_by_month(currency, months)
+    missing: set[str] = set()
+    cost = costs_of_tenants(user, months, rates, missing)
+    plans, revenues = _revenues(user, months, currency, rates, tried, missing)
+    if named is None:
+        named = dict(Plan.objects.values_list("pk", "name"))
+    names = list(visible(user, Tenant, Permission.SEE_COST).order_by().values_list("pk", "name"))
     answers = []
-    for one in tried:
-        by_month = charged.earned(None if one == "invoiced" else one)  # which names the plans too
-        if one == "invoiced":
-            by_month = imported(user, months, charged.rates, missing)
-        revenue: dict[int, Decimal] = {}
-        for (tenant, _), amount in by_month.items():
-            revenue[tenant] = revenue.get(tenant, ZERO) + amount
+    for revenue in revenues:
         rows = []
         for pk, name in names:
             if pk in cost or pk in revenue:
-                plan, plan_id = charged.plans.get(pk, ("", 0))
-                rows.append(Margin(pk, name, plan, plan_id, revenue.get(pk, ZERO), cost.get(pk, ZERO)))
-        answers.append(
-            Margins(
-                currency, sorted(rows, key=lambda row: (-row.cost, row.name)), sorted(missing), charged.rates
-            )
-        )
+                plan = plans.get(pk, 0)
+                rows.append(
+                    Margin(pk, name, named.get(plan, ""), plan, revenue.get(pk, ZERO), cost.get(pk, ZERO))
+                )
+        rows.sort(key=lambda row: (-row.cost, row.name))
+        answers.append(Margins(currency, rows, sorted(missing), rates))
     return answers
 
 
-def costs_of_tenants(
-    user: Any, months: Sequence[date], rates: Rates, missing: set[str]
-) -> dict[int, Decimal]:
-    """What each tenant whose own cost the reader may see cost in these months, in one currency. One query."""
-    rows = TenantCost.objects.filter(
-        run__is_current=True, run__statement__period_start__gte=min(months), run__statement__period_start__lt=month_end(max(months)),
-    ).order_by()  # fmt: skip
-    if not sees_all(user):
-        rows = rows.filter(tenant__in=visible(user, Tenant, Permission.SEE_COST).order_by().values("pk"))
-    found: dict[int, Decimal] = {}
-    columns = ("tenant_id", "currency", "run__statement__period_start")
-    for tenant, its, period, amount in rows.values_list(*columns).annotate(total=Sum("billed")):
-        rate = rates.get(period.replace(day=1), {}).get(its)
-        if rate is None:
-            missing.add(its)
+ByTenant = dict[int, Decimal]
+
+
+def _revenues(
+    user: Any, months: Sequence[date], currency: str, rates: Rates, tried: Sequence[Tried | Invoiced | None], missing: set[str]
+) -> tuple[dict[int, int], list[ByTenant]]:  # fmt: skip
+    """Each tenant's plan, and for each price list tried what each tenant brings.
+
+    Where prices are tried that are nowhere kept, what counts is reckoned beside them, from the same reading of the books.
+    """
+    trials = [one for one in tried if isinstance(one, Tried) and one != Tried()]
+    if trials:
+        charged = book(user, months, currency, rates)
+        expected = _by_tenant(charged.earned())
+        plans = {tenant: plan for (tenant, _), plan in sorted(charged.plans.items(), key=lambda one: one[0])}
+        missing.update(one for lacks in charged.missing.values() for one in lacks)
+    else:
+        kept = earned.expected(user, months, currency, rates)
+        expected, plans = kept.by_tenant()
+        missing |= kept.missing
+    revenues = []
+    for one in tried:
+        if one == "invoiced":
+            invoices = earned.Invoiced(user, months, rates)
+            revenues.append(invoices.by_tenant())
+            missing |= invoices.missing
         else:
-            found[tenant] = found.get(tenant, ZERO) + amount * rate
-    return {tenant: amount.quantize(Decimal("1E-12")) for tenant, amount in found.items()}
+            revenues.append(_by_tenant(charged.earned(one)) if one in trials else expected)
+    return plans, revenues
+
+
+def _by_tenant(found: Mapping[Of, Decimal]) -> ByTenant:
+    made: ByTenant = {}
+    for (tenant, _), amount in found.items():
+        made[tenant] = made.get(tenant, ZERO) + amount
+    return made
 
 
 # --- Heavy hitters -------------------------------------------------------------------------------
@@ -222,9 +220,11 @@ class Lab:
     trials: Sequence[Trial]
 
 
-def price_lab(user: Any, months: Sequence[date], currency: str, tried: Tried) -> Lab:
-    """Months with other prices, those who change most first."""
-    before, after = margins(user, months, currency, tried=(None, tried))
+def price_lab(
+    user: Any, months: Sequence[date], currency: str, tried: Tried, named: Mapping[int, str] | None = None
+) -> Lab:
+    """Months with other prices, those who change most first; `named` as for `margins`."""
+    before, after = margins(user, months, currency, tried=(None, tried), named=named)
     by_id = {row.tenant_id: row for row in after.rows}
     trials = [Trial(row, by_id[row.tenant_id]) for row in before.rows]
     return Lab(before, after, sorted(trials, key=lambda one: (-abs(one.change), one.after.margin)))

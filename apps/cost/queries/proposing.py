@@ -5,11 +5,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Sum
+
 from .. import allocating, classifying
 from ..choices import RuleKind
 from ..duck import connected
 from ..focus import tag_sql
-from ..models import Bill, Statement
+from ..models import Bill, DayCost, Statement
 from .figures import UNALLOCATED, costs, in_month, month_end
 
 #: Keys of tags that are tried.
@@ -38,8 +40,6 @@ class Proposal:
 
 def unallocated(user: Any, month: date) -> Any:
     """Sums of what no rule took, by service and sub-account, the largest first."""
-    from django.db.models import Sum
-
     rows = in_month(costs(user), month).filter(UNALLOCATED)
     columns = ("service", "sub_account_id", "sub_account__name", "sub_account__external_id", "currency")
     return (
@@ -50,10 +50,11 @@ def unallocated(user: Any, month: date) -> Any:
 def proposals(month: date) -> list[Proposal]:
     """Rules by tag or by resource that would find tenants in the month's bills, those that take most first.
 
-    For who sees all: it reads every line of the month.
+    For who sees all: it reads every line of the month's bills that have some unallocated.
     """
+    open_runs = DayCost.objects.filter(UNALLOCATED, run__is_current=True).order_by().values("run__statement")
     statements = Statement.objects.filter(
-        is_current=True, period_start__gte=month, period_start__lt=month_end(month)
+        is_current=True, period_start__gte=month, period_start__lt=month_end(month), pk__in=open_runs
     )
     found: dict[tuple[str, str, str], tuple[Decimal, int, int]] = {}
     for bill in Bill.objects.filter(statements__in=statements).distinct():

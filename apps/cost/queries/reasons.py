@@ -13,9 +13,9 @@ from apps.access.scoping import visible
 
 from ..choices import SHARING, Driver
 from ..models import Discount, MonthlyCost, MonthlyUsage
-from ..pricing import ZERO
+from ..pricing import ZERO, months_back
 from .figures import month_end
-from .margins import Margin, months_back
+from .margins import Margin
 
 #: From so many times on, growth since the months before and usage over the usual tenant's are worth telling.
 GREW, UNUSUAL = Decimal("1.5"), 3

@@ -1,19 +1,19 @@
-"""What tenants are expected to pay, by the price book; and what invoices say they were charged."""
+"""What tenants are expected to pay, reckoned by the price book."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.tenants.models import Subscription
 
-from ..models import Commitment, Discount, MonthlyUsage, Price, Rate, Revenue
+from ..models import Commitment, Discount, MonthlyUsage, Price, Rate
 from ..pricing import CENT, ZERO, Tiers, charge, next_month, tiers_of
 
 Rates = Mapping[date, Mapping[str, Decimal]]
@@ -34,6 +34,13 @@ def rates_by_month(currency: str, months: Sequence[date]) -> Rates:
     return made
 
 
+def currencies() -> list[str]:
+    """What prices are in."""
+    return sorted(set(Subscription.objects.order_by().values_list("currency", flat=True).distinct())) or [
+        "EUR"
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """Prices to try in place of those that count: monthly ones by plan, tiers by plan and meter, a factor on what is metered."""
@@ -43,50 +50,62 @@ class Tried:
     factor: Decimal = Decimal(1)
 
 
+#: A tenant's month.
+Of = tuple[int, date]
+
+
 @dataclass(slots=True)
 class Book:
-    """All that a reader's tenants are charged by, for some months; read once, reckoned with as often as wanted."""
+    """All that some tenants are charged by, for some months; read once, reckoned with as often as wanted."""
 
     currency: str
     months: Sequence[date]
     rates: Rates
     subscriptions: list[Any]
-    usage: Mapping[tuple[int, date], list[tuple[str, Decimal]]]
+    usage: Mapping[Of, list[tuple[str, Decimal]]]
     prices: Mapping[tuple[int, str], list[tuple[date, date | None, str, Tiers]]]
     discounts: Mapping[int, list[tuple[date, date | None, Decimal]]]
     commitments: Mapping[int, list[tuple[date, date | None, str, Decimal]]]
-    missing: set[str] = field(default_factory=set)
-    plans: dict[int, tuple[str, int]] = field(default_factory=dict)
+    #: Currencies without a rate, whose amounts are left out; the plan of a tenant's last subscription in a month.
+    missing: dict[Of, set[str]] = field(default_factory=dict)
+    plans: dict[Of, int] = field(default_factory=dict)
 
-    def earned(self, tried: Tried | None = None) -> dict[tuple[int, date], Decimal]:
+    def earned(self, tried: Tried | None = None) -> dict[Of, Decimal]:
         """By tenant and month, to the cent: subscriptions for their days, metered usage, less discounts, at least what is committed."""
         tried = tried or Tried()
-        charged: dict[tuple[int, date], Decimal] = {}
+        charged: dict[Of, Decimal] = {}
         for month in self.months:
-            rates, end = self.rates[month], next_month(month)
-            length = (end - month).days
-            metered: dict[int, int] = {}
-            for tenant, plan, plan_id, price, currency, starts, ends in self.subscriptions:
-                first, last = max(starts, month), min(ends + timedelta(days=1) if ends else end, end)
-                if first >= last:
-                    continue
-                self.plans[tenant] = (plan, plan_id)
-                metered[tenant] = plan_id
-                if currency not in rates:
-                    self.missing.add(currency)
-                    continue
-                amount = tried.prices.get(plan_id, price) * rates[currency]
-                if (last - first).days != length:
-                    amount = amount * (last - first).days / length
-                charged[tenant, month] = charged.get((tenant, month), ZERO) + amount.quantize(CENT)
-            for tenant, plan_id in metered.items():
-                if used := self.usage.get((tenant, month)):
-                    charged[tenant, month] = charged.get((tenant, month), ZERO) + self._metered(
-                        plan_id, month, used, tried
-                    )
+            self._subscribed(month, tried, charged)
         return self._agreed(charged)
 
-    def _metered(self, plan: int, month: date, used: list[tuple[str, Decimal]], tried: Tried) -> Decimal:
+    def _subscribed(self, month: date, tried: Tried, charged: dict[Of, Decimal]) -> None:
+        """Subscriptions and metered usage of a month."""
+        rates, end = self.rates[month], next_month(month)
+        length = (end - month).days
+        metered: dict[int, int] = {}
+        for tenant, plan_id, price, currency, starts, ends in self.subscriptions:
+            first, last = max(starts, month), min(ends + timedelta(days=1) if ends else end, end)
+            if first >= last:
+                continue
+            metered[tenant] = self.plans[tenant, month] = plan_id
+            if currency not in rates:
+                self._lacks(tenant, month, currency)
+                continue
+            amount = tried.prices.get(plan_id, price) * rates[currency]
+            if (last - first).days != length:
+                amount = amount * (last - first).days / length
+            charged[tenant, month] = charged.get((tenant, month), ZERO) + amount.quantize(CENT)
+        for tenant, plan_id in metered.items():
+            if used := self.usage.get((tenant, month)):
+                amount = self._metered(tenant, plan_id, month, used, tried)
+                charged[tenant, month] = charged.get((tenant, month), ZERO) + amount
+
+    def _lacks(self, tenant: int, month: date, currency: str) -> None:
+        self.missing.setdefault((tenant, month), set()).add(currency)
+
+    def _metered(
+        self, tenant: int, plan: int, month: date, used: list[tuple[str, Decimal]], tried: Tried
+    ) -> Decimal:
         total = ZERO
         for meter, quantity in used:
             price = _in_force(self.prices.get((plan, meter), ()), month)
@@ -94,7 +113,7 @@ class Book:
                 continue
             _, _, currency, tiers = price
             if currency not in self.rates[month]:
-                self.missing.add(currency)
+                self._lacks(tenant, month, currency)
                 continue
             total += (
                 charge(quantity, tried.tiers.get((plan, meter), tiers))
@@ -103,7 +122,7 @@ class Book:
             )
         return total.quantize(CENT)
 
-    def _agreed(self, charged: dict[tuple[int, date], Decimal]) -> dict[tuple[int, date], Decimal]:
+    def _agreed(self, charged: dict[Of, Decimal]) -> dict[Of, Decimal]:
         """Less discounts; at least what is committed."""
         for (tenant, month), amount in charged.items():
             if (discount := _in_force(self.discounts.get(tenant, ()), month)) is not None:
@@ -113,7 +132,7 @@ class Book:
                 if (one := _in_force(agreed, month)) is None:
                     continue
                 if one[2] not in self.rates[month]:
-                    self.missing.add(one[2])
+                    self._lacks(tenant, month, one[2])
                     continue
                 least = (one[3] * self.rates[month][one[2]]).quantize(CENT)
                 charged[tenant, month] = max(charged.get((tenant, month), ZERO), least)
@@ -129,61 +148,55 @@ def _in_force(dated: Any, month: date) -> Any:
     return found
 
 
-def book(user: Any, months: Sequence[date], currency: str) -> Book:
-    """What is charged for these months, of tenants whose cost the reader may see. Six queries."""
+#: What leaves of rows those of some tenants.
+Narrow = Callable[[QuerySet[Any]], QuerySet[Any]]
+
+
+def book(user: Any, months: Sequence[date], currency: str, rates: Rates | None = None) -> Book:
+    """What is charged for these months, of tenants whose cost the reader may see. Five queries, and one for the rates."""
+
+    def mine(rows: QuerySet[Any]) -> QuerySet[Any]:
+        return visible(user, rows, Permission.SEE_COST)
+
+    return _book(mine, months, currency, rates or rates_by_month(currency, months))
+
+
+def book_of_everybody(months: Sequence[date], currency: str) -> Book:
+    """The same of all tenants, for who keeps it; whoever shows it narrows it."""
+    return _book(lambda rows: rows, months, currency, rates_by_month(currency, months))
+
+
+def _book(narrow: Narrow, months: Sequence[date], currency: str, rates: Rates) -> Book:
     first, end = min(months), next_month(max(months))
-    subscriptions = visible(user, Subscription.objects.filter(starts_on__lt=end), Permission.SEE_COST)
+    subscriptions = narrow(Subscription.objects.filter(starts_on__lt=end))
+    # Of two in one month the last counts as the plan's: those of one day in an order that is always the same.
     subscriptions = subscriptions.filter(Q(ends_on__isnull=True) | Q(ends_on__gte=first)).order_by(
-        "starts_on"
+        "starts_on", "pk"
     )
     prices: dict[tuple[int, str], list[Any]] = defaultdict(list)
-    for plan, meter, starts, ends, its, tiers in Price.objects.order_by("starts_on").values_list(
-        "plan_id", "meter", "starts_on", "ends_on", "currency", "tiers"
+    columns = ("plan_id", "meter", "starts_on", "ends_on", "currency", "tiers")
+    for plan, meter, starts, ends, its, tiers in Price.objects.order_by("starts_on", "pk").values_list(
+        *columns
     ):
         prices[plan, meter].append((starts, ends, its, tiers_of(tiers)))
-    usage: dict[tuple[int, date], list[tuple[str, Decimal]]] = defaultdict(list)
+    usage: dict[Of, list[tuple[str, Decimal]]] = defaultdict(list)
     if prices:
-        rows = MonthlyUsage.objects.filter(
-            month__in=months, driver__in={meter for _, meter in prices}
-        ).order_by("driver")
-        for tenant, month, meter, amount in visible(user, rows, Permission.SEE_COST).values_list(
-            "tenant_id", "month", "driver", "amount"
-        ):
+        meters = {meter for _, meter in prices}
+        rows = narrow(MonthlyUsage.objects.filter(month__in=months, driver__in=meters)).order_by("driver")
+        for tenant, month, meter, amount in rows.values_list("tenant_id", "month", "driver", "amount"):
             usage[tenant, month].append((meter, amount))
-    discounts: dict[int, list[Any]] = defaultdict(list)
-    for tenant, *rest in (
-        visible(user, Discount, Permission.SEE_COST)
-        .order_by("starts_on")
-        .values_list("tenant_id", "starts_on", "ends_on", "percent")
-    ):
-        discounts[tenant].append(tuple(rest))
-    commitments: dict[int, list[Any]] = defaultdict(list)
-    for tenant, *agreed in (
-        visible(user, Commitment, Permission.SEE_COST)
-        .order_by("starts_on")
-        .values_list("tenant_id", "starts_on", "ends_on", "currency", "monthly_minimum")
-    ):
-        commitments[tenant].append(tuple(agreed))
-    columns = ("tenant_id", "plan__name", "plan_id", "monthly_price", "currency", "starts_on", "ends_on")
+    columns = ("tenant_id", "plan_id", "monthly_price", "currency", "starts_on", "ends_on")
     return Book(
-        currency, months, rates_by_month(currency, months), list(subscriptions.values_list(*columns)), usage, prices, discounts,
-        commitments,
+        currency, months, rates, list(subscriptions.values_list(*columns)), usage, prices,
+        _of_tenants(narrow(Discount.objects.all()), "percent"),
+        _of_tenants(narrow(Commitment.objects.all()), "currency", "monthly_minimum"),
     )  # fmt: skip
 
 
-def imported(
-    user: Any, months: Sequence[date], rates: Rates, missing: set[str]
-) -> dict[tuple[int, date], Decimal]:
-    """What invoices say, by tenant and month. One query."""
-    rows = visible(
-        user, Revenue.objects.filter(month__in=months, tenant__isnull=False), Permission.SEE_COST
-    ).order_by()
-    found: dict[tuple[int, date], Decimal] = {}
-    for tenant, month, currency, amount in rows.values_list("tenant_id", "month", "currency").annotate(
-        total=Sum("amount")
-    ):
-        if currency in rates[month]:
-            found[tenant, month] = found.get((tenant, month), ZERO) + amount * rates[month][currency]
-        else:
-            missing.add(currency)
-    return {key: amount.quantize(CENT) for key, amount in found.items()}
+def _of_tenants(rows: QuerySet[Any], *columns: str) -> dict[int, list[Any]]:
+    """Agreements by tenant, those that begin later behind."""
+    found: dict[int, list[Any]] = defaultdict(list)
+    told = rows.order_by("starts_on", "pk").values_list("tenant_id", "starts_on", "ends_on", *columns)
+    for tenant, *agreed in told:
+        found[tenant].append(tuple(agreed))
+    return found

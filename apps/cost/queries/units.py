@@ -3,27 +3,25 @@
 Sums over groups are the sums over tenants: each tenant's cost and revenue is cut up, never counted twice.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Case, CharField, Count, F, IntegerField, Q, Sum, Value, When
+from django.db.models import Case, CharField, Count, F, Sum, Value, When
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
 from apps.fleet.models import Placement
-from apps.tenants.models import Tenant
 
 from ..choices import Driver
 from ..models import MonthlyCost, MonthlyUsage, ProductComponent
 from ..pricing import ZERO
-from .figures import month_end, sees_all
+from .converting import TINY, runs_of
+from .cutting import cut_up
 from .margins import Invoiced, Margin, Margins, margins
-from .revenue import Rates
 
-TINY = Decimal("1E-12")
 #: By the name in the address: the word, and how the page knows whose a cost is.
 GROUPINGS: dict[str, tuple[str, str]] = {
     "plan": ("Plan", "the plan of each tenant's last subscription in these months"),
@@ -112,14 +110,26 @@ def units(
     user: Any, months: Sequence[date], currency: str, by: str, *, tried: Invoiced | None = None
 ) -> Units:
     """Tenants whose own cost the reader may see, added up by a grouping. Queries do not grow with rows."""
-    cut_up = CutUp(_GROUPS[by]()) if by in _GROUPS else None
-    found = margins(user, months, currency, tried=(tried,), costs=cut_up)[0]
+    found = margins(user, months, currency, tried=(tried,))[0]
     used = usage(user, months)
-    grouped = cut_up.grouped() if cut_up else _PARTS[by](user, found)
-    groups: dict[str, Unit] = {}
     total = Unit("", "All")
     for row in found.rows:
-        of_tenant = used.get(row.tenant_id, {})
+        _add(total, row.cost, row.revenue, used.get(row.tenant_id, {}), ONE)
+    groups = (
+        _of_facts(user, months, found, used, _GROUPS[by]())
+        if by in _GROUPS
+        else _of_tenants(found, used, _PARTS[by](user, found))
+    )
+    rows = sorted(groups.values(), key=lambda one: (-one.cost, one.label))
+    return Units(found, rows, total, [one for one in METERS if one.driver in total.metered])
+
+
+def _of_tenants(
+    found: Margins, used: Mapping[int, Mapping[str, Decimal]], grouped: "Grouped"
+) -> dict[str, Unit]:
+    """By what tenants are: each lies in a group, or in several by weights."""
+    groups: dict[str, Unit] = {}
+    for row in found.rows:
         cut = grouped.parts.get(row.tenant_id) or {"": row.cost}
         weights = grouped.weights.get(row.tenant_id)
         earned = split(row.revenue, weights or cut)
@@ -128,10 +138,32 @@ def units(
             if group is None:
                 group = groups[key] = Unit(key, grouped.labels.get(key, "none"), grouped.notes.get(key, ""))
             part = weights[key] / sum(weights.values()) if weights else ONE
-            _add(group, cost, earned[key], of_tenant, part)
-        _add(total, row.cost, row.revenue, of_tenant, ONE)
-    rows = sorted(groups.values(), key=lambda one: (-one.cost, one.label))
-    return Units(found, rows, total, [one for one in METERS if one.driver in total.metered])
+            _add(group, cost, earned[key], used.get(row.tenant_id, {}), part)
+    return groups
+
+
+def _of_facts(
+    user: Any,
+    months: Sequence[date],
+    found: Margins,
+    used: Mapping[int, Mapping[str, Decimal]],
+    group: "Group",
+) -> dict[str, Unit]:
+    """By what costs are. Two queries."""
+    groups: dict[str, Unit] = {}
+    rows = MonthlyCost.objects.annotate(part=group.value)
+    revenue = {row.tenant_id: row.revenue for row in found.rows}
+    shown = {pk: by for pk, by in used.items() if pk in revenue}
+    for part, driver, tenants, cost, amount in cut_up(
+        user, rows, runs_of(months, found.rates), revenue, shown
+    ):
+        label, note = (part, group.note(part)) if part else (group.empty, "")
+        one = groups.setdefault(part, Unit(part, label, note))
+        if driver:
+            one.metered[driver] = Metered(amount, cost, tenants)
+        else:
+            one.tenants, one.cost, one.revenue = tenants, cost, amount
+    return groups
 
 
 def _add(group: Unit, cost: Decimal, revenue: Decimal, used: Mapping[str, Decimal], part: Decimal) -> None:
@@ -240,81 +272,6 @@ def _by_component() -> Group:
 def _fits(one: ProductComponent) -> dict[str, str]:
     fields = {"service": one.service, "sub_account__external_id": one.sub_account, "rule__tag": one.tag}
     return {name: value for name, value in fields.items() if value}
-
-
-@dataclass(slots=True)
-class CutUp:
-    """Reads each tenant's cost as `costs_of_tenants` does, by a group of facts, and keeps the parts. One query."""
-
-    group: Group
-    parts: dict[int, dict[str, Decimal]] = field(default_factory=dict)
-
-    def __call__(
-        self, user: Any, months: Sequence[date], rates: Rates, missing: set[str]
-    ) -> dict[int, Decimal]:
-        exact: dict[int, dict[str, Decimal]] = {}
-        rows = of_tenants(user, in_months(months)).annotate(group=self.group.value)
-        for tenant, value, amount in converted(rows, months, rates, missing, "tenant_id", "group"):
-            by_value, name = exact.setdefault(tenant, {}), str(value or "")
-            by_value[name] = by_value.get(name, ZERO) + amount
-        totals = {}
-        for tenant, by_value in exact.items():
-            totals[tenant] = sum(by_value.values(), ZERO).quantize(TINY)
-            parts = self.parts[tenant] = {name: one.quantize(TINY) for name, one in by_value.items()}
-            # What rounding left, so that parts add up to the tenant.
-            parts[max(parts, key=lambda name: parts[name])] += totals[tenant] - sum(parts.values(), ZERO)
-        return totals
-
-    def grouped(self) -> Grouped:
-        names = {name for parts in self.parts.values() for name in parts if name}
-        notes = {name: self.group.note(name) for name in names}
-        return Grouped({**{name: name for name in names}, "": self.group.empty}, self.parts, notes)
-
-
-def in_months(months: Sequence[date]) -> Any:
-    """The facts that count of these months' bills."""
-    return MonthlyCost.objects.filter(
-        run__is_current=True, run__statement__period_start__gte=min(months),
-        run__statement__period_start__lt=month_end(max(months)),
-    )  # fmt: skip
-
-
-def of_tenants(user: Any, rows: Any) -> Any:
-    """The facts given to tenants whose own cost the reader may see: a part of one is nobody's margin."""
-    if sees_all(user):
-        return rows.filter(tenant__isnull=False).order_by()
-    mine = visible(user, Tenant, Permission.SEE_COST).order_by().values("pk")
-    return rows.filter(tenant__in=mine).order_by()
-
-
-def converted(
-    rows: Any, months: Sequence[date], rates: Rates, missing: set[str], *columns: str
-) -> Iterable[tuple[Any, ...]]:
-    """Sums of billed cost by columns, converted; what has no rate is left out, its currency told. The database adds up by currency, and
-    over all months whose rates are the same. One query."""
-    alike: dict[tuple[tuple[str, Decimal], ...], list[date]] = {}
-    for month in months:
-        alike.setdefault(tuple(sorted(rates[month].items())), []).append(month)
-    by_place = [dict(one) for one in alike]
-    place: Any = Value(0)
-    if len(alike) > 1:
-        place = Case(
-            *(When(_starting_in(some), then=Value(n)) for n, some in enumerate(alike.values())),
-            output_field=IntegerField(),
-        )
-    told = rows.annotate(place=place).values_list(*columns, "place", "currency").annotate(total=Sum("billed"))
-    for *key, n, currency, amount in told:
-        if (rate := by_place[n].get(currency)) is not None:
-            yield (*key, amount * rate)
-        else:
-            missing.add(currency)
-
-
-def _starting_in(months: Sequence[date]) -> Q:
-    found = Q()
-    for month in months:
-        found |= Q(run__statement__period_start__gte=month, run__statement__period_start__lt=month_end(month))
-    return found
 
 
 _PARTS: dict[str, Grouping] = {

@@ -11,8 +11,10 @@ from apps.core.answers import is_part
 
 from ..exporting import Sheet, asked_for, export
 from ..forms import LabForm
+from ..pricing import months_back
 from ..queries import margins, reasons, scatter
 from ..queries.figures import month_end
+from ..queries.revenue import currencies
 from .answers import frame, paged
 
 #: How many months are added up.
@@ -22,13 +24,13 @@ SPANS = (1, 3, 6, 12)
 def money_frame(request: HttpRequest, tab: str) -> dict[str, Any]:
     """The frame, with the currency to reckon in: one of those that prices are in."""
     context = frame(request, tab)
-    known = margins.currencies()
+    known = currencies()
     wanted = context["asked"].get("currency", known[0])
     month = context["month"]
     rate_day = month_end(month) - timedelta(days=1) if month else None
     wide = int(context["asked"].get("span") or 1)
     return context | {
-        "span": margins.months_back(month, wide) if month else [],
+        "span": months_back(month, wide) if month else [],
         "spans": SPANS,
         "wide": wide,
         "invoiced": context["asked"].get("revenue") == "invoiced",
@@ -123,7 +125,9 @@ def lab(request: HttpRequest) -> HttpResponse:
     form = LabForm(asked, plans, margins.metered_prices(context["month"]) if context["month"] else [])
     tried = form.tried()
     made = (
-        margins.price_lab(request.user, context["span"], context["currency"], tried)
+        margins.price_lab(
+            request.user, context["span"], context["currency"], tried, {one.pk: one.name for one in plans}
+        )
         if context["month"]
         else None
     )

@@ -11,7 +11,7 @@ from django.urls import reverse
 from apps.access.choices import Permission
 from apps.access.scoping import require, visible
 from apps.access.views_base import needs
-from apps.core.answers import is_part
+from apps.core.answers import answer, is_part
 from apps.tenants.models import Tenant
 from apps.tenants.tabs import tabs_of
 
@@ -196,5 +196,7 @@ def unallocated(request: HttpRequest) -> HttpResponse:
     if month:
         open_rows = figures.in_month(figures.costs(request.user), month).filter(figures.UNALLOCATED)
         context["totals"] = figures.totals(open_rows, "billed")
-        context["proposals"] = proposing.proposals(month)
-    return render(request, "cost/unallocated.html", context)
+        # It reads every line of the month that no rule takes: not before the sums are there.
+        context["is_asked"] = "propose" in request.GET
+        context["proposals"] = proposing.proposals(month) if context["is_asked"] else []
+    return answer(request, "cost/unallocated.html", "proposals", context)

@@ -9,7 +9,9 @@ from apps.access.views_base import needs
 
 from ..choices import Driver
 from ..exporting import Sheet, asked_for, export
+from ..pricing import months_back
 from ..queries import courses, figures, margins, units
+from ..queries.converting import TINY
 from .answers import paged
 from .earning import money_frame
 
@@ -66,7 +68,7 @@ def _sheet(word: str, currency: str, rows: Any) -> Sheet:
 
 def _told(amount: Any) -> Any:
     """A unit's cost is no amount to be added up; nothing where nobody has the meter."""
-    return "" if amount is None else f"{amount.quantize(units.TINY):f}"
+    return "" if amount is None else f"{amount.quantize(TINY):f}"
 
 
 @needs("see_cost")
@@ -78,7 +80,7 @@ def months(request: HttpRequest) -> HttpResponse:
     meter = next(one for one in units.METERS if one.driver == wanted)
     made = None
     if context["month"]:
-        span = _known(context["months"], margins.months_back(context["month"], back))
+        span = _known(context["months"], months_back(context["month"], back))
         made = courses.course(request.user, span, context["currency"], meter, tried=_tried(context))
     rows = list(made.months)[::-1] if made else []
     if asked_for(request):
@@ -124,7 +126,7 @@ def cohorts(request: HttpRequest) -> HttpResponse:
     show = context["asked"].get("show", "margin")
     made = None
     if context["month"]:
-        span = _known(context["months"], margins.months_back(context["month"], MONTHS_SHOWN))
+        span = _known(context["months"], months_back(context["month"], MONTHS_SHOWN))
         made = courses.cohorts(request.user, span, context["currency"], tried=_tried(context))
     rows = made.rows if made else []
     shown_months = list(made.months) if made else []
