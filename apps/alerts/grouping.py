@@ -169,8 +169,9 @@ def refresh(incident_ids: Iterable[int]) -> None:
             severity=severity, quiet_since=quiet, title=title
         )
         if incident.pk in loud and RANK[Severity(loud[incident.pk])] <= RANK[Severity.WARNING]:
+            is_worse = RANK[Severity(severity)] < RANK[Severity(incident.severity)]
             incident.severity, incident.title = severity, title
-            escalation.begin(incident)
+            escalation.begin(incident, is_worse=is_worse)
 
 
 def _totals(ids: Sequence[int]) -> dict[int, tuple[int, int]]:

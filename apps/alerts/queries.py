@@ -174,7 +174,9 @@ class IncidentPage:
 
 def incident_page(user: Any, pk: int) -> IncidentPage:
     """An incident as `user` sees it; a dozen queries, whatever its size. Http404 for one out of scope."""
-    found = visible(user, Incident.objects.select_related("commander", "acknowledged_by", "resolved_by"))
+    found = visible(
+        user, Incident.objects.select_related("commander", "acknowledged_by", "resolved_by", "escalation")
+    )
     incident = get_object_or_404(found, pk=pk)
     mine = visible(user, Alert).filter(incident=incident)
     everything = list(mine.only("instance_id", "opened_at", "state").order_by("id")[:5_000])
