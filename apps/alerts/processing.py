@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Min
 from django.utils import timezone
 
 from apps.access.services import system_actor
 from apps.core.context import acting
+from apps.core.models import Event
 from apps.fleet.models import Instance
 
 from . import grouping, muting
 from .choices import AlertState, SignalState
-from .models import Alert, SeenSignature, Signal
+from .models import Alert, IncidentEvent, SeenSignature, Signal
 from .nudging import nudge
 
 #: The advisory lock's number is this app's own.
@@ -205,6 +206,12 @@ def settle() -> int:
 
 
 def forget() -> int:
-    """Delete signals that were processed more than KEEP ago; gives how many. The alerts stay."""
+    """Delete signals that were processed more than KEEP ago; gives how many. The alerts stay.
+
+    Links of incidents to events that are no longer kept go too.
+    """
+    oldest = Event.objects.aggregate(pk=Min("pk"))["pk"]
+    if oldest is not None:
+        IncidentEvent.objects.filter(event_id__lt=oldest).delete()
     SeenSignature.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
     return Signal.objects.filter(processed_at__lt=timezone.now() - KEEP).delete()[0]

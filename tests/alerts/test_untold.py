@@ -98,7 +98,7 @@ class TestGaps:
         assert gaps.gaps() == []
         with as_system():
             policy.steps.all().delete()
-        EscalationPolicy.objects.filter(name="worst").update(is_enabled=False)
+            EscalationPolicy.objects.filter(name="worst").update(is_enabled=False)
         assert len(gaps.gaps()) == 1, "one without steps tells nobody"
 
     def test_the_link_fills_the_form(self, boss: User) -> None:
