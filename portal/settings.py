@@ -157,6 +157,8 @@ OPERATIONS_BATCH = env.int("OPERATIONS_BATCH", default=100)
 OPERATIONS_PROBE_SECONDS = env.float("OPERATIONS_PROBE_SECONDS", default=2.0)
 # Days of coarse history; charts compare with last week.
 HISTORY_DAYS = env.int("HISTORY_DAYS", default=9)
+# Days for which timelines tell what happened; older months of events go as a whole.
+EVENTS_DAYS = env.int("EVENTS_DAYS", default=400)
 CERTIFICATES_LOOK_SECONDS = env.float("CERTIFICATES_LOOK_SECONDS", default=300.0)
 # Seals the keys of ACME accounts and of orders under way; empty: SECRET_KEY does.
 CERTIFICATES_SEAL_KEY = env.str("CERTIFICATES_SEAL_KEY", default="")

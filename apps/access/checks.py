@@ -17,11 +17,15 @@ ABOVE_ZERO = {
     "OPERATIONS_LEASE_SECONDS": "for how many seconds a worker owns an operation without a sign of life",
     "OPERATIONS_BATCH": "how many operations a worker claims at once",
     "OPERATIONS_PROBE_SECONDS": "the seconds between two looks at the fleet",
+    "HISTORY_DAYS": "for how many days charts have figures",
+    "EVENTS_DAYS": "for how many days timelines tell what happened",
     "SESSION_IDLE_SECONDS": "the seconds without a person after which a session ends",
     "ACCESS_MAX_HOURS": "the longest access that can be asked for",
     "SESSION_COOKIE_AGE": "the seconds until one must sign in again",
 }
 SHORTEST_LEASE = 2.0
+#: Days: a month goes as a whole, so that with less an incident of this quarter may have no timeline any more.
+FEWEST_EVENTS_DAYS = 90
 
 
 @register(Tags.security)
@@ -72,6 +76,15 @@ def check_numbers(**_: Any) -> list[CheckMessage]:
                 f"OPERATIONS_LEASE_SECONDS is {lease:g}: a worker that is only slow for a moment loses its operations.",
                 hint=f"Set it to {SHORTEST_LEASE:g} or more; 10 is the default.",
                 id="daytwo.W001",
+            )
+        )
+    days = settings.EVENTS_DAYS
+    if 0 < days < FEWEST_EVENTS_DAYS:
+        found.append(
+            Warning(
+                f"EVENTS_DAYS is {days}: incidents and operations of this quarter may have no timeline any more.",
+                hint=f"Set it to {FEWEST_EVENTS_DAYS} or more; 400 is the default.",
+                id="daytwo.W005",
             )
         )
     return found

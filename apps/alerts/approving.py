@@ -59,6 +59,8 @@ def decide(decision: RecoveryDecision, *, yes: bool, actor: Any) -> None:
             raise PermissionDenied("You set this recovery policy; ask a colleague who may approve.")
         if why := hands.objection(actor, first, Permission.APPROVE, decision.instance):
             raise PermissionDenied(why)
+    if yes and (why := _needless(decision)):
+        raise Refused(why)
     word = "approves" if yes else "declines"
     with transaction.atomic(durable=True), acting(actor, reason=f"{word} recovery {decision.pk}"):
         rows = RecoveryDecision.objects.filter(pk=decision.pk, state=DecisionState.WAITING)
@@ -82,6 +84,16 @@ def decide(decision: RecoveryDecision, *, yes: bool, actor: Any) -> None:
                 ]
             )
         transaction.on_commit(lambda: nudge("decide_recoveries"))
+
+
+def _needless(decision: RecoveryDecision) -> str:
+    """Why a waiting answer is not to be given any more; "" while it is."""
+    policy, alert = decision.policy, decision.alert
+    if not alert.is_open:
+        return "The alert is resolved; there is nothing to answer any more."
+    if policy.broken_at is not None:
+        return "The policy's circuit breaker is open: its answers did not help."
+    return "" if policy.is_enabled else "The policy is switched off."
 
 
 def set_by(policy: RecoveryPolicy) -> Any:

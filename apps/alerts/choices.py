@@ -67,6 +67,7 @@ class EscalationState(models.TextChoices):
     ACTIVE = "active", "Active"
     ACKNOWLEDGED = "acknowledged", "Acknowledged"
     EXHAUSTED = "exhausted", "Nobody left to ask"
+    NOBODY = "nobody", "No policy fits"
     ENDED = "ended", "Ended"
 
 

@@ -24,8 +24,8 @@ def tick() -> None:
 
 
 def slow_tick() -> None:
-    """Every ten seconds: what was held back, and what was not heard of."""
-    _each(health.catch_up, heartbeats.look, certificates.look)
+    """Every ten seconds: what was held back, what was not heard of, who is told by now."""
+    _each(health.catch_up, heartbeats.look, certificates.look, escalation.find_policies)
 
 
 def _each(*parts: Callable[[], int]) -> None:

@@ -4,12 +4,12 @@ A step is taken by a conditional UPDATE of the escalation's `turn`; the message 
 written in the same transaction, unique for incident and turn. So a step that two workers take is taken once.
 """
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,7 +17,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import RANK, EscalationState, IncidentState, PageState, Severity, at_least
+from .choices import EscalationState, IncidentState, PageState, at_least
 from .models import Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
 from .nudging import nudge
 from .rotations import on_call, within
@@ -27,32 +27,111 @@ from .telling import of_incident, tell
 NOBODY = 1
 
 
-def begin(incident: Incident) -> None:
-    """Start telling of an incident, in the caller's transaction; once, and not of one that somebody has acknowledged."""
-    if incident.state != IncidentState.TRIGGERED or Escalation.objects.filter(incident=incident).exists():
+def begin(incident: Incident, *, is_worse: bool = False) -> None:
+    """Start telling of an incident, in the caller's transaction; once, and not of one that somebody has acknowledged.
+
+    Where no policy fits, that is told on its timeline; `find_policies` looks again. One that became worse is told of by
+    the policy that fits it now, from its first step if it is another one, or if nobody was left to tell.
+    """
+    if incident.state != IncidentState.TRIGGERED:
         return
-    policy = policy_for(incident)
+    known = Escalation.objects.filter(incident=incident).first()
+    if known is None:
+        _begin(incident, policy_for(incident))
+    elif known.state == EscalationState.NOBODY:
+        _take_up(known, policy_for(incident))
+    elif is_worse:
+        _worse(known, incident, policy_for(incident))
+
+
+def _begin(incident: Incident, policy: EscalationPolicy | None) -> None:
+    state = EscalationState.ACTIVE if policy else EscalationState.NOBODY
+    Escalation.objects.create(incident=incident, policy=policy, state=state, next_at=timezone.now())
     if policy is None:
-        return
-    Escalation.objects.create(incident=incident, policy=policy, next_at=timezone.now())
+        why = f"no escalation policy fits it: {incident.get_severity_display().lower()}, {_where(incident)}"
+        tell([of_incident(incident, "untold", "Nobody is told", why=why, tone=Tone.BAD)])
+    else:
+        transaction.on_commit(lambda: nudge("escalate"))
+
+
+def _where(incident: Incident) -> str:
+    names = set(incident.alerts.values_list("account__name", flat=True)) - {None}
+    return f"in {', '.join(sorted(names))}" if names else "in no account"
+
+
+def _take_up(known: Escalation, policy: EscalationPolicy | None) -> bool:
+    """A policy fits now: have it begin; whether it does."""
+    mine = Escalation.objects.filter(pk=known.pk, state=EscalationState.NOBODY)
+    if policy is None or not mine.update(policy=policy, state=EscalationState.ACTIVE, next_at=timezone.now()):
+        return False
+    transaction.on_commit(lambda: nudge("escalate"))
+    return True
+
+
+def _worse(known: Escalation, incident: Incident, policy: EscalationPolicy | None) -> None:
+    now, mine = timezone.now(), Escalation.objects.filter(pk=known.pk, turn=known.turn)
+    is_over = known.state == EscalationState.EXHAUSTED
+    if policy is not None and (policy.pk != known.policy_id or is_over):
+        going = mine.filter(state__in=[EscalationState.ACTIVE, EscalationState.EXHAUSTED])
+        if not going.update(policy=policy, state=EscalationState.ACTIVE, began=known.turn, next_at=now):
+            return
+    elif known.turn == known.began:  # quiet hours may have held it
+        mine.filter(state=EscalationState.ACTIVE).update(next_at=now)
+    word = incident.get_severity_display().lower()
+    why = f"{policy} tells of it" if policy else ""
+    tell([of_incident(incident, "worse", f"It became {word}", why=why, tone=Tone.BAD)])
     transaction.on_commit(lambda: nudge("escalate"))
 
 
+def find_policies() -> int:
+    """Look again for policies of incidents that none fitted; gives how many are told of now. Three queries, if none is."""
+    rows = Escalation.objects.filter(
+        state=EscalationState.NOBODY, incident__state=IncidentState.TRIGGERED
+    ).select_related("incident")
+    waiting = list(rows.order_by("id")[:500])
+    policies = (
+        list(EscalationPolicy.objects.filter(is_enabled=True).order_by("rank", "pk")) if waiting else []
+    )
+    if not policies:
+        return 0
+    accounts: dict[int, set[int]] = {}
+    alerts = Incident.objects.filter(pk__in=[e.incident_id for e in waiting], alerts__account__isnull=False)
+    for pk, account in alerts.order_by().values_list("pk", "alerts__account_id").distinct():
+        accounts.setdefault(pk, set()).add(account)
+    found = 0
+    for known in waiting:
+        policy = choose(policies, known.incident.severity, accounts.get(known.incident_id, set()))
+        if policy is not None:
+            with transaction.atomic(durable=True):
+                found += _take_up(known, policy)
+    return found
+
+
 def policy_for(incident: Incident) -> EscalationPolicy | None:
-    """The policy of an incident: of those that fit, the lowest rank."""
-    accounts = set(incident.alerts.values_list("account_id", flat=True))
-    fitting = Q(account__isnull=True) | Q(account_id__in=accounts - {None})
-    severities = [s for s in Severity.values if RANK[Severity(s)] >= RANK[Severity(incident.severity)]]
-    return (
-        EscalationPolicy.objects.filter(fitting, is_enabled=True, min_severity__in=severities)
-        .order_by("rank", "pk")
-        .first()
+    """The policy of an incident: of those that fit, the lowest rank. Two queries."""
+    accounts = set(incident.alerts.values_list("account_id", flat=True)) - {None}
+    rows = EscalationPolicy.objects.filter(is_enabled=True).order_by("rank", "pk")
+    return choose(rows, incident.severity, accounts)
+
+
+def choose(
+    policies: Iterable[EscalationPolicy], severity: str, accounts: Collection[int | None]
+) -> EscalationPolicy | None:
+    """Of policies in order, the first that tells of an incident as bad as this in one of these accounts."""
+    return next(
+        (
+            p
+            for p in policies
+            if severity in at_least(p.min_severity) and (p.account_id is None or p.account_id in accounts)
+        ),
+        None,
     )
 
 
 def end(incident: Incident, state: str = EscalationState.ENDED) -> None:
     """Stop telling, in the caller's transaction: what is not sent yet is not sent."""
-    Escalation.objects.filter(incident=incident, state=EscalationState.ACTIVE).update(state=state)
+    going = [EscalationState.ACTIVE, EscalationState.NOBODY]
+    Escalation.objects.filter(incident=incident, state__in=going).update(state=state)
     Page.objects.filter(incident=incident, state=PageState.PENDING).update(
         state=PageState.CANCELLED, ended_at=timezone.now()
     )
@@ -79,7 +158,8 @@ def _step(escalation: Escalation, now: datetime) -> int:
     if policy and _is_quiet(policy, incident, now):
         mine.update(next_at=now + timedelta(minutes=1))
         return 0
-    if not steps or policy is None or escalation.turn >= len(steps) * (1 + policy.repeats):
+    taken = escalation.turn - escalation.began
+    if not steps or policy is None or taken >= len(steps) * (1 + policy.repeats):
         if mine.update(state=EscalationState.EXHAUSTED):
             why = (
                 "every step was taken and nobody acknowledged"
@@ -88,7 +168,7 @@ def _step(escalation: Escalation, now: datetime) -> int:
             )
             tell([of_incident(incident, "exhausted", "Nobody left to tell", why=why, tone=Tone.BAD)])
         return 0
-    step = steps[escalation.turn % len(steps)]
+    step = steps[taken % len(steps)]
     recipient, channels = _whom(step, now)
     wait = step.wait if channels else NOBODY
     if not mine.update(turn=escalation.turn + 1, next_at=now + timedelta(seconds=wait)):
@@ -111,7 +191,7 @@ def _step(escalation: Escalation, now: datetime) -> int:
         incident=incident, turn=escalation.turn, recipient=recipient, channels=channels, title=title, body=body,
         next_at=now,
     )  # fmt: skip
-    why = f"step {step.position} of {policy}" + (", again" if escalation.turn >= len(steps) else "")
+    why = f"step {step.position} of {policy}" + (", again" if taken >= len(steps) else "")
     tell([of_incident(incident, "paged", f"{whom} is told", why=why, tone=Tone.WARN)])
     return 1
 

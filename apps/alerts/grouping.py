@@ -27,6 +27,8 @@ CELLS_OF_AN_ACCOUNT = 3
 DEPLOYED_WITHIN = timedelta(hours=1)
 #: Labels that name what an alert's cause is, the first that is there.
 DEPENDENCY = ("daytwo_dependency", "dependency")
+#: What began long before it was heard of is told on the timeline so long before its incident, and no earlier.
+EARLIEST = timedelta(minutes=10)
 #: Alerts that an incident's timeline names one by one at a time; more are told as a number.
 NAMED = 5
 
@@ -130,7 +132,7 @@ def _tell_joined(incident: Incident, alerts: Sequence[Alert]) -> None:
     rows = [
         of_incident(
             incident, "alert", f"Alert: {a}", why=f"{a.name} from {a.source_name}",
-            tone=tone.get(Severity(a.severity), Tone.PLAIN), at=a.opened_at,
+            tone=tone.get(Severity(a.severity), Tone.PLAIN), at=max(a.opened_at, incident.opened_at - EARLIEST),
             **{key: value for key, value in a.event_context().items() if value is not None},
         )
         for a in alerts[:NAMED]
@@ -169,8 +171,9 @@ def refresh(incident_ids: Iterable[int]) -> None:
             severity=severity, quiet_since=quiet, title=title
         )
         if incident.pk in loud and RANK[Severity(loud[incident.pk])] <= RANK[Severity.WARNING]:
+            is_worse = RANK[Severity(severity)] < RANK[Severity(incident.severity)]
             incident.severity, incident.title = severity, title
-            escalation.begin(incident)
+            escalation.begin(incident, is_worse=is_worse)
 
 
 def _totals(ids: Sequence[int]) -> dict[int, tuple[int, int]]:

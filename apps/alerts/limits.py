@@ -1,12 +1,12 @@
 """When a recovery policy may act: pure rules over what was done, the same for the real thing and the dry run."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from .models import RecoveryPolicy
-from .rotations import within
+from .rotations import next_at, within
 
 HOUR = timedelta(hours=1)
 
@@ -75,3 +75,22 @@ class Ledger:
         if self.by_policy[policy.pk] >= policy.per_fleet:
             return f"the {policy.per_fleet} answers altogether within an hour are used up"
         return ""
+
+    def again_at(
+        self, policy: RecoveryPolicy, *, instance_id: int | None, cell_id: int | None, at: datetime
+    ) -> datetime:
+        """When what stands against acting at `at` may be over; later than `at`. Something else may stand there then."""
+        start, end = policy.hours_from, policy.hours_until
+        if start and end and not within(at, policy.zone, start, end):
+            return next_at(at, policy.zone, start)
+        last = self.last_on.get(instance_id)
+        if last is not None and (free := last + timedelta(seconds=policy.cooldown)) > at:
+            return free
+        mine: Callable[[Done], bool]
+        if self.by_instance[instance_id] >= policy.tries:
+            mine = lambda d: d.instance_id == instance_id  # noqa: E731
+        elif self.by_cell[policy.pk, cell_id] >= policy.per_cell:
+            mine = lambda d: (d.policy_id, d.cell_id) == (policy.pk, cell_id)  # noqa: E731
+        else:
+            mine = lambda d: d.policy_id == policy.pk  # noqa: E731
+        return next((d.at for d in self.done if mine(d)), at) + HOUR

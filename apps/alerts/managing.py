@@ -17,7 +17,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import certificates, health, heartbeats, intake, seals
+from . import certificates, health, heartbeats, intake, seals, security_clock
 from .choices import PageState, Remedy, SignalState, SourceKind
 from .models import (
     Channel,
@@ -46,7 +46,15 @@ NEEDED = {
 RECOVERY_ROLE = "recovery"
 #: Names under which the portal itself speaks: under one of them a source could resolve what the portal sees.
 RESERVED = frozenset(
-    {SOURCE, health.SOURCE, heartbeats.SOURCE, certificates.SOURCE, evaluating.SOURCE, "(unknown)"}
+    {
+        SOURCE,
+        health.SOURCE,
+        heartbeats.SOURCE,
+        certificates.SOURCE,
+        evaluating.SOURCE,
+        security_clock.SOURCE,
+        "(unknown)",
+    }
 )
 
 

@@ -59,14 +59,16 @@ def renew() -> set[int]:
     return touched - {None}
 
 
-def inhibit(cell_ids: Iterable[int]) -> None:
+def inhibit(cell_ids: Iterable[int]) -> set[int]:
     """Open or resolve “cell down” for these cells, and have it explain their instances' alerts.
 
-    The cell's own alert joins the incident of the alerts that it explains.
+    The cell's own alert joins the incident of the alerts that it explains. Gives the incidents in which something is to
+    be heard again because a cell is no longer down.
     """
     ids = list(cell_ids)
+    freed: set[int | None] = set()
     if not ids:
-        return
+        return set()
     totals = dict(
         Instance.objects.filter(cell_id__in=ids, wanted=Wanted.RUNNING)
         .order_by()
@@ -89,7 +91,10 @@ def inhibit(cell_ids: Iterable[int]) -> None:
             _explain(cell, n, of, known.get(cell.pk), own)
         elif (over := known.get(cell.pk)) is not None:
             Alert.objects.filter(pk=over.pk).update(state=AlertState.RESOLVED, resolved_at=timezone.now())
-            Alert.objects.filter(inhibited_by=over, state=AlertState.OPEN).update(inhibited_by=None)
+            explained = Alert.objects.filter(inhibited_by=over, state=AlertState.OPEN)
+            freed |= {over.incident_id, *explained.values_list("incident_id", flat=True)}
+            explained.update(inhibited_by=None)
+    return {pk for pk in freed if pk}
 
 
 def _explain(cell: Cell, n: int, of: int, known: Alert | None, own: QuerySet[Alert]) -> None:

@@ -14,13 +14,13 @@ from apps.fleet import notices as of_fleet
 from apps.fleet.models import Placement
 from apps.tenants import panels
 
-from .choices import OPEN_INCIDENT, RANK, AlertState, Severity
+from .choices import OPEN_INCIDENT, RANK, AlertState, EscalationState, Severity
 from .models import Alert, Incident
 
 #: Lines on one page; the list of incidents has all.
 SHOWN = 4
 TONES = {Severity.CRITICAL: Tone.BAD, Severity.WARNING: Tone.WARN, Severity.INFO: Tone.BUSY}
-COLUMNS = ("pk", "title", "severity", "acknowledged_by__username", "opened_at")
+COLUMNS = ("pk", "title", "severity", "acknowledged_by__username", "opened_at", "escalation__state")
 
 
 def register() -> None:
@@ -31,9 +31,13 @@ def register() -> None:
     panels.notices.register(on_tenants)
 
 
-def notice(pk: int, title: str, severity: str, by: str | None, since: datetime) -> Notice:
+def notice(
+    pk: int, title: str, severity: str, by: str | None, since: datetime, telling: str | None = None
+) -> Notice:
     """An open incident in one line."""
     note = f"acknowledged by {by}" if by else "not acknowledged yet"
+    if telling == EscalationState.NOBODY:
+        note = "not acknowledged yet, and nobody is told: no escalation policy fits it"
     return Notice(title, reverse("alerts:incident", args=[pk]), TONES[Severity(severity)], note, since)
 
 

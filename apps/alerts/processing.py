@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Min
 from django.utils import timezone
 
 from apps.access.services import system_actor
 from apps.core.context import acting
+from apps.core.models import Event
 from apps.fleet.models import Instance
 
 from . import grouping, muting
 from .choices import AlertState, SignalState
-from .models import Alert, SeenSignature, Signal
+from .models import Alert, IncidentEvent, SeenSignature, Signal
 from .nudging import nudge
 
 #: The advisory lock's number is this app's own.
@@ -49,12 +50,13 @@ def _batch() -> int:
         signals = list(Signal.objects.filter(processed_at__isnull=True).order_by("id")[:BATCH])
         if not signals:
             return 0
-        opened, ended = apply(signals)
+        opened, ended, turned = apply(signals)
         Signal.objects.filter(pk__in=[s.pk for s in signals]).update(processed_at=timezone.now())
         muting.mute(opened)
         grouping.join(opened)
-        muting.inhibit({a.cell_id for a in (*opened, *ended) if a.cell_id})
-        grouping.refresh({a.incident_id for a in (*opened, *ended) if a.incident_id})
+        touched = (*opened, *ended, *turned)
+        freed = muting.inhibit({a.cell_id for a in touched if a.cell_id})
+        grouping.refresh({a.incident_id for a in touched if a.incident_id} | freed)
     return len(signals)
 
 
@@ -71,8 +73,10 @@ def wait_alone() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
-def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert]]:
-    """Carry signals into alerts: (alerts that opened or came back, alerts that were resolved). Set-wise."""
+def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert], list[Alert]]:
+    """Carry signals into alerts: (those that opened or came back, those that were resolved, those that are worse or
+    less bad than they were). Set-wise.
+    """
     by_print: dict[str, list[Signal]] = {}
     for signal in signals:
         by_print.setdefault(signal.fingerprint, []).append(signal)
@@ -83,15 +87,18 @@ def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert]]:
         a.fingerprint: a
         for a in Alert.objects.filter(
             fingerprint__in=[p for p in prints if p not in open_now], resolved_at__gte=since
-        ).order_by("id")
+        )
+        .select_related("incident")
+        .order_by("id")
     }
     versions = _versions(signals)
     new: list[Alert] = []
     changed: dict[int, Alert] = {}
-    opened, ended = [], []
+    opened, ended, turned = [], [], []
     for key, said in by_print.items():
         before = open_now.get(key) or lately.get(key)
         was_open = before is not None and before.is_open
+        severity = before.severity if before is not None else ""
         alert = _apply_all(before, said, versions)
         if alert is None:
             continue  # resolved before anybody heard of it
@@ -103,9 +110,11 @@ def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert]]:
             opened.append(alert)
         elif was_open and not alert.is_open:
             ended.append(alert)
+        elif was_open and alert.severity != severity:
+            turned.append(alert)
     Alert.objects.bulk_create(new, batch_size=2_000)
     Alert.objects.bulk_update(changed.values(), FIELDS, batch_size=500)
-    return opened, ended
+    return opened, ended, turned
 
 
 FIELDS = [
@@ -140,12 +149,10 @@ def _apply_one(alert: Alert | None, signal: Signal, versions: dict[int, str]) ->
     if signal.state == SignalState.RESOLVED:
         return _resolve(alert, signal)
     if alert is None:
-        return Alert(
-            fingerprint=signal.fingerprint, source_name=signal.source_name, name=signal.name, severity=signal.severity,
-            summary=signal.summary, labels=signal.labels, url=signal.url, version=versions.get(signal.instance_id or 0, ""),
-            instance_id=signal.instance_id, cell_id=signal.cell_id, account_id=signal.account_id,
-            tenant_id=signal.tenant_id, opened_at=signal.at, last_at=signal.at,
-        )  # fmt: skip
+        return _new(signal, versions)
+    if not alert.is_open and alert.incident is not None and not alert.incident.is_open:
+        # What was told of in an incident that is over stays there; it is another alert that still flaps.
+        return _new(signal, versions, flaps=alert.flaps + 1)
     if not alert.is_open:
         alert.state, alert.resolved_at = AlertState.OPEN, None
         alert.flaps += 1
@@ -159,6 +166,15 @@ def _apply_one(alert: Alert | None, signal: Signal, versions: dict[int, str]) ->
     alert.last_at = max(alert.last_at, signal.at)
     alert.signals += 1
     return alert
+
+
+def _new(signal: Signal, versions: dict[int, str], *, flaps: int = 0) -> Alert:
+    return Alert(
+        fingerprint=signal.fingerprint, source_name=signal.source_name, name=signal.name, severity=signal.severity,
+        summary=signal.summary, labels=signal.labels, url=signal.url, version=versions.get(signal.instance_id or 0, ""),
+        instance_id=signal.instance_id, cell_id=signal.cell_id, account_id=signal.account_id,
+        tenant_id=signal.tenant_id, opened_at=signal.at, last_at=signal.at, flaps=flaps,
+    )  # fmt: skip
 
 
 def _resolve(alert: Alert | None, signal: Signal) -> Alert | None:
@@ -184,12 +200,18 @@ def settle() -> int:
         cells = set(quiet.values_list("cell_id", flat=True)) - {None}
         quiet.update(state=AlertState.RESOLVED, resolved_at=F("resolve_after"), resolve_after=None)
         touched |= muting.renew()
-        muting.inhibit(cells)
+        touched |= muting.inhibit(cells)
         grouping.refresh(touched)
         return grouping.close_quiet()
 
 
 def forget() -> int:
-    """Delete signals that were processed more than KEEP ago; gives how many. The alerts stay."""
+    """Delete signals that were processed more than KEEP ago; gives how many. The alerts stay.
+
+    Links of incidents to events that are no longer kept go too.
+    """
+    oldest = Event.objects.aggregate(pk=Min("pk"))["pk"]
+    if oldest is not None:
+        IncidentEvent.objects.filter(event_id__lt=oldest).delete()
     SeenSignature.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
     return Signal.objects.filter(processed_at__lt=timezone.now() - KEEP).delete()[0]

@@ -4,11 +4,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -22,7 +22,7 @@ from apps.fleet.queries import changes
 from apps.operations.models import Operation
 from apps.tenants.money import money
 
-from .choices import AlertState, DecisionState
+from .choices import OPEN_INCIDENT, AlertState, DecisionState
 from .mending import mends
 from .models import (
     Alert,
@@ -174,7 +174,9 @@ class IncidentPage:
 
 def incident_page(user: Any, pk: int) -> IncidentPage:
     """An incident as `user` sees it; a dozen queries, whatever its size. Http404 for one out of scope."""
-    found = visible(user, Incident.objects.select_related("commander", "acknowledged_by", "resolved_by"))
+    found = visible(
+        user, Incident.objects.select_related("commander", "acknowledged_by", "resolved_by", "escalation")
+    )
     incident = get_object_or_404(found, pk=pk)
     mine = visible(user, Alert).filter(incident=incident)
     everything = list(mine.only("instance_id", "opened_at", "state").order_by("id")[:5_000])
@@ -244,12 +246,22 @@ def affected(user: Any, instance_ids: set[int]) -> list[AffectedTenant]:
     return sorted(found.values(), key=lambda t: (-t.price, t.name))
 
 
+#: An incident's timeline tells what happened to its instances from so long before it on.
+BEFORE = timedelta(minutes=15)
+
+
+def oldest_open_since() -> datetime | None:
+    """From when on the timelines of the incidents that go on tell; None where none does."""
+    since = Incident.objects.filter(state__in=OPEN_INCIDENT).aggregate(since=Min("opened_at"))["since"]
+    return since - BEFORE if since else None
+
+
 def timeline(
     user: Any, incident: Incident, alerts: Sequence[Alert], limit: int = SHOWN_EVENTS
 ) -> list[Event]:
     """The incident's own events, and what happened to its instances around it, of what `user` sees; newest first."""
     until = (incident.resolved_at or timezone.now()) + timedelta(minutes=5)
-    since = incident.opened_at - timedelta(minutes=15)
+    since = incident.opened_at - BEFORE
     own = incident.own_events.values("event_id")
     nowhere = Q(instance_id=None, cell_id=None, account_id=None, tenant_id=None)
     seen = visible(user, Event.objects.order_by())

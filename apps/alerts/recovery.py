@@ -6,12 +6,12 @@ leaves a decision that the next look carries out, once.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404
 from django.utils import timezone
 
@@ -23,9 +23,19 @@ from apps.operations.choices import OPEN, State, Via
 from apps.operations.models import Operation
 
 from . import approving, intake
-from .choices import RANK, AlertState, DecisionState, Remedy, RunState, Severity, SignalState, Verdict
+from .choices import (
+    RANK,
+    AlertState,
+    DecisionState,
+    Remedy,
+    RunState,
+    Severity,
+    SignalState,
+    Verdict,
+    at_least,
+)
 from .limits import HOUR, Done, Ledger
-from .matching import fits
+from .matching import condition, fits
 from .models import Alert, RecoveryDecision, RecoveryPolicy, RunbookRun
 from .nudging import nudge
 from .runbooks import reading, running
@@ -34,9 +44,17 @@ from .taking_back import version_before
 from .telling import of_incident, tell
 
 LOCK = 7_320_011
-#: Open alerts looked at in one go; those past it are held by limits anyway.
+#: Open alerts read at a time; all of them are decided about, however many there are.
 AT_ONCE = 5_000
 UNDER_WAY = (DecisionState.WAITING, DecisionState.DECIDED, DecisionState.ACTING)
+FAILED = (DecisionState.NO_HELP, DecisionState.REFUSED)
+#: How an answer ended, in words and as the event's kind; what is in neither did not help.
+WORDS = {
+    DecisionState.HELPED: "helped",
+    DecisionState.REFUSED: "was refused",
+    DecisionState.CLOSED: "was not needed any more",
+}
+EVENTS = {DecisionState.HELPED: "recovered", DecisionState.CLOSED: "recovery"}
 BREAKER = "RecoveryBreakerOpen"
 SOURCE = "recovery"
 
@@ -76,35 +94,54 @@ def _alone() -> bool:
 
 
 def _decide_all(policies: Sequence[RecoveryPolicy], now: datetime) -> None:
-    ledger = Ledger.of(
-        Done(at, instance, cell, policy)
-        for at, instance, cell, policy in RecoveryDecision.objects.filter(
-            verdict__in=[Verdict.ACT, Verdict.DRY_RUN], at__gt=now - HOUR
-        ).values_list("at", "instance_id", "cell_id", "policy_id")
-    )
-    latest = {
-        d.alert_id: d
-        for d in RecoveryDecision.objects.filter(alert__state=AlertState.OPEN)
-        .order_by("alert_id", "-id")
-        .distinct("alert_id")
+    """Go through every open alert that a policy answers, oldest first: none waits behind others that are held."""
+    ledgers, last = _ledgers(now), 0
+    while alerts := list(_open_alerts(policies).filter(pk__gt=last)[:AT_ONCE]):
+        last = alerts[-1].pk
+        _decide_some(policies, alerts, ledgers, now)
+
+
+def _ledgers(now: datetime) -> dict[bool, Ledger]:
+    """By whether a policy only says what it would do: what was done counts for both, what would have been for it alone."""
+    rows = RecoveryDecision.objects.filter(verdict__in=[Verdict.ACT, Verdict.DRY_RUN], at__gt=now - HOUR)
+    found = [
+        (row[0], Done(*row[1:]))
+        for row in rows.values_list("verdict", "at", "instance_id", "cell_id", "policy_id")
+    ]
+    return {
+        False: Ledger.of(d for verdict, d in found if verdict == Verdict.ACT),
+        True: Ledger.of(d for _, d in found),
     }
+
+
+def _open_alerts(policies: Sequence[RecoveryPolicy]) -> QuerySet[Alert]:
+    """The open alerts that one of these policies answers, on instances that nothing is being done to."""
+    answered = Q(pk__in=[])
+    for p in policies:
+        named = condition(name=p.alert_name, labels=p.labels, account_id=p.account_id, cell_id=p.cell_id)
+        answered |= named & Q(severity__in=at_least(p.min_severity))
     under_way = Operation.objects.filter(
         target_type="instance", target_id=OuterRef("instance_id"), is_changing=True, state__in=OPEN
     )
-    alerts = (
-        Alert.objects.filter(state=AlertState.OPEN, instance__isnull=False)
-        .filter(~Exists(under_way))
-        .order_by("id")
-    )
+    rows = Alert.objects.filter(answered, ~Exists(under_way), state=AlertState.OPEN, instance__isnull=False)
+    return rows.order_by("id")
+
+
+def _decide_some(
+    policies: Sequence[RecoveryPolicy], alerts: Sequence[Alert], ledgers: dict[bool, Ledger], now: datetime
+) -> None:
+    ids = [alert.pk for alert in alerts]
+    rows = RecoveryDecision.objects.filter(alert_id__in=ids).order_by("alert_id", "-id")
+    latest = {d.alert_id: d for d in rows.distinct("alert_id")}
     made = []
-    for alert in alerts[:AT_ONCE]:
+    for alert in alerts:
         policy = policy_for(policies, alert)
         before = latest.get(alert.pk)
         if policy is None or (before and before.state in UNDER_WAY):
             continue
         if (now - alert.opened_at).total_seconds() < policy.delay:
             continue
-        decision = _judge(policy, alert, ledger, before, now)
+        decision = _judge(policy, alert, ledgers, before, now)
         if decision is not None:
             made.append(decision)
     approving.hold_large(made)
@@ -125,9 +162,14 @@ def _decide_all(policies: Sequence[RecoveryPolicy], now: datetime) -> None:
 
 
 def _judge(
-    policy: RecoveryPolicy, alert: Alert, ledger: Ledger, before: RecoveryDecision | None, now: datetime
+    policy: RecoveryPolicy,
+    alert: Alert,
+    ledgers: dict[bool, Ledger],
+    before: RecoveryDecision | None,
+    now: datetime,
 ) -> RecoveryDecision | None:
     """The decision about one alert; None when it is held for the reason it was held for before."""
+    ledger = ledgers[policy.is_dry_run]
     kind, params, lack = remedy_for(policy, alert)
     why = lack
     if policy.broken_at is not None:
@@ -138,7 +180,9 @@ def _judge(
     if held and before is not None and before.verdict == Verdict.HELD and _same(before.why, why):
         return None
     if not held:
-        ledger.add(Done(now, alert.instance_id, alert.cell_id, policy.pk))
+        done = Done(now, alert.instance_id, alert.cell_id, policy.pk)
+        for one in (ledger,) if policy.is_dry_run else ledgers.values():
+            one.add(done)
     verdict = Verdict.HELD if held else (Verdict.DRY_RUN if policy.is_dry_run else Verdict.ACT)
     number = (before.number if before else 0) + 1
     return RecoveryDecision(
@@ -174,7 +218,12 @@ def carry_out() -> int:
     """Ask for the operations of decisions that have none yet; gives how many. Again is the same as once."""
     asked = 0
     rows = RecoveryDecision.objects.filter(state=DecisionState.DECIDED, verdict=Verdict.ACT)
-    for decision in rows.select_related("policy__runbook", "alert", "instance").order_by("id")[:AT_ONCE]:
+    for decision in rows.select_related("policy__runbook", "alert", "instance", "incident").order_by("id")[
+        :AT_ONCE
+    ]:
+        if not decision.alert.is_open:
+            _end(decision, DecisionState.CLOSED, "the alert was resolved before it was answered")
+            continue
         asked += _run(decision) if decision.kind == Remedy.RUNBOOK else _ask(decision)
     return asked
 
@@ -228,20 +277,20 @@ def _end(decision: RecoveryDecision, state: str, result: str) -> bool:
         if not rows.update(state=state, result=result[:300], ended_at=timezone.now()):
             return False
         if decision.incident is not None:
-            tone = Tone.OK if state == DecisionState.HELPED else Tone.BAD
-            words = {DecisionState.HELPED: "helped", DecisionState.REFUSED: "was refused"}.get(
-                DecisionState(state), "did not help"
+            tone = {DecisionState.HELPED: Tone.OK, DecisionState.CLOSED: Tone.PLAIN}.get(
+                DecisionState(state), Tone.BAD
             )
+            words = WORDS.get(DecisionState(state), "did not help")
             tell(
                 [
                     of_incident(
-                        decision.incident, "recovered" if tone == Tone.OK else "recovery_failed",
+                        decision.incident, EVENTS.get(DecisionState(state), "recovery_failed"),
                         f"Recovery: {decision.policy} {words}", why=result[:300], tone=tone,
                         operation_id=decision.operation_id, instance_id=decision.instance_id,
                     )
                 ]
             )  # fmt: skip
-        if state != DecisionState.HELPED:
+        if state in FAILED:
             _break(decision.policy)
     return True
 
@@ -285,15 +334,20 @@ def _see(decision: RecoveryDecision, ended: datetime, now: datetime, failure: st
 
 
 def _break(policy: RecoveryPolicy) -> None:
-    """Open the breaker when the last so many answers did not help: stop, and page. In the caller's transaction."""
-    last = RecoveryDecision.objects.filter(
-        policy=policy, verdict=Verdict.ACT, ended_at__isnull=False
-    ).order_by("-ended_at", "-id")
+    """Open the breaker when the last so many answers did not help: stop, and page. In the caller's transaction.
+
+    Under the policy's lock: of two workers that each end an answer, the second sees what the first ended.
+    """
+    policy = RecoveryPolicy.objects.select_for_update(no_key=True).get(pk=policy.pk)
+    last = (
+        RecoveryDecision.objects.filter(policy=policy, verdict=Verdict.ACT, ended_at__isnull=False)
+        .exclude(state=DecisionState.CLOSED)
+        .order_by("-ended_at", "-id")
+    )
     if policy.counts_from is not None:
         last = last.filter(at__gt=policy.counts_from)
     states = list(last.values_list("state", flat=True)[: policy.breaker_after])
-    failed = (DecisionState.NO_HELP, DecisionState.REFUSED)
-    if len(states) < policy.breaker_after or any(state not in failed for state in states):
+    if len(states) < policy.breaker_after or any(state not in FAILED for state in states):
         return
     if RecoveryPolicy.objects.filter(pk=policy.pk, broken_at__isnull=True).update(broken_at=timezone.now()):
         intake.write(SOURCE, [breaker_signal(policy, SignalState.FIRING, last.first())])
@@ -311,33 +365,6 @@ def breaker_signal(policy: RecoveryPolicy, state: str, last: RecoveryDecision | 
         cell_id=alert.cell_id if alert else policy.cell_id,
         account_id=alert.account_id if alert else policy.account_id,
     )  # fmt: skip
-
-
-def would_have(policy: RecoveryPolicy, alerts: Sequence[Alert]) -> list[tuple[Alert, str]]:
-    """A dry run over past alerts, oldest first: each with "" where it would have acted, else with what stood against it.
-
-    The breaker is left out: whether an answer would have helped, nobody knows.
-    """
-    ledger, told = Ledger(), []
-    for alert in alerts:
-        if not matches(policy, alert):
-            continue
-        at = alert.opened_at + timedelta(seconds=policy.delay)
-        if alert.resolved_at is not None and alert.resolved_at < at:
-            told.append((alert, f"resolved by itself within {policy.delay} s"))
-            continue
-        why = ledger.objection(policy, instance_id=alert.instance_id, cell_id=alert.cell_id, at=at)
-        if not why:
-            ledger.add(Done(at, alert.instance_id, alert.cell_id, policy.pk))
-        told.append((alert, why))
-    return told
-
-
-def past(policy: RecoveryPolicy, days: int = 30) -> list[Alert]:
-    """The alerts of the last days that a dry run looks at, oldest first."""
-    since = timezone.now() - timedelta(days=days)
-    rows = Alert.objects.filter(Q(name=policy.alert_name) if policy.alert_name else Q(), opened_at__gte=since)
-    return list(rows.order_by("opened_at", "id")[:20_000])
 
 
 def actor() -> Any:

@@ -4,14 +4,14 @@ from django.conf import settings
 
 from apps.access.choices import Permission
 from apps.core import first_run as first_run_steps
-from apps.core import navigation
+from apps.core import navigation, retention
 from apps.fleet import notices as of_fleet
 from apps.fleet import observing
 from apps.fleet.benches import registry as benches
 from apps.operations import ticks
 from apps.releases import escalating
 
-from . import first_run, health, mending, notices, scopes, security_clock, summary
+from . import first_run, health, mending, notices, queries, scopes, security_clock, summary
 from .telemetry import choosing
 
 
@@ -33,6 +33,7 @@ def register() -> None:
     navigation.register(navigation.NavItem("Runbooks", "alerts:runbooks", group="Watch", order=25))
     navigation.register(navigation.NavItem("On call", "alerts:on_call", group="Watch", order=30))
     navigation.register_bar(summary.bar_parts)
+    retention.register("incidents", queries.oldest_open_since)
     ticks.register("alerts", every=2.0, send=_send("tick"))
     ticks.register("alerts, slowly", every=10.0, send=_send("slow_tick"))
     ticks.register("rules", every=15.0, send=_send("evaluate_rules"))

@@ -88,3 +88,11 @@ def within(at: datetime, zone: str, start: time | None, end: time | None) -> boo
         return False
     clock = at.astimezone(ZoneInfo(zone)).time()
     return start <= clock < end if start <= end else clock >= start or clock < end
+
+
+def next_at(after: datetime, zone: str, clock: time) -> datetime:
+    """The next instant after another at which a zone's clock shows a time of day, in UTC."""
+    day = after.astimezone(ZoneInfo(zone)).date()
+    while (at := datetime.combine(day, clock, tzinfo=ZoneInfo(zone)).astimezone(UTC)) <= after:
+        day += timedelta(days=1)
+    return at

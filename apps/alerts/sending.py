@@ -20,7 +20,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import EscalationState, PageState
+from .choices import EscalationState, IncidentState, PageState
 from .models import Channel, Delivery, Escalation, Page
 from .nudging import nudge
 from .seals import Unreadable, from_environment, unseal
@@ -112,6 +112,8 @@ def send_pages() -> int:
     """Send all that is due; gives how many attempts were made."""
     made = 0
     while (page := claim()) is not None:
+        if withdraw(page):
+            continue
         channel = (
             Channel.objects.filter(pk=page.channels[page.place], is_enabled=True).first()
             if page.channels
@@ -141,6 +143,17 @@ def claim() -> Page | None:
             page.refresh_from_db()
             return page
     return None
+
+
+def withdraw(page: Page) -> bool:
+    """Give a claimed page up when nobody is to be told any more: it was acknowledged, or is over; whether it was.
+
+    The last look before the message goes out. Who acknowledges while it is on its way is told all the same.
+    """
+    mine = Page.objects.filter(pk=page.pk, claim=page.claim, state=PageState.SENDING, incident__isnull=False)
+    needless = mine.exclude(incident__state=IncidentState.TRIGGERED)
+    changes = {"state": PageState.CANCELLED, "claim": None, "lease_until": None, "ended_at": timezone.now()}
+    return bool(needless.update(**changes))
 
 
 def keep(page: Page, channel: Channel | None, outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 from django.db import transaction
@@ -53,8 +53,10 @@ def _count(day: date) -> int:
 
 def _by_instance(day: date) -> Iterator[tuple[int, float, float, float, float]]:
     """Of each instance that was measured: seconds between first and last, requests, CPU seconds, the most bytes."""
+    # A range, not the date of each row: so the other days' partitions are not read.
+    since = datetime.combine(day, time.min, tzinfo=UTC)
     rows = (
-        Measurement.objects.filter(at__date=day)
+        Measurement.objects.filter(at__gte=since, at__lt=since + timedelta(days=1))
         .order_by("instance_id", "at")
         .values_list("instance_id", "at", "requests", "cpu", "memory")
     )

@@ -2,6 +2,8 @@
 
 import dramatiq
 
+from apps.core import retention
+
 from . import history, probing
 from .certificates import looking, renewing
 
@@ -34,6 +36,12 @@ def measure() -> None:
 def forget_old_measurements() -> None:
     """Keep the coarse history short."""
     history.forget_old_measurements()
+
+
+@dramatiq.actor(max_retries=0, max_age=600_000, queue_name="probes")
+def let_events_go() -> None:
+    """Keep the events no longer than is said."""
+    retention.let_go()
 
 
 @dramatiq.actor(max_retries=0, max_age=600_000, queue_name="probes")

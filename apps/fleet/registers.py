@@ -7,12 +7,13 @@ from django.http import QueryDict
 
 from apps.access.breaking import emergencies
 from apps.access.choices import Permission
-from apps.core import navigation, palette
+from apps.core import navigation, palette, retention
 from apps.operations import guard_rails, kinds, params, selections, ticks
 from apps.tenants import panels
 
 from . import account_sections, choosing, covers, looks, notices, scopes, search, tenant_sections
 from . import kinds as fleet_kinds
+from .bootstrap import LAID_OUT
 from .certificates import rotating
 from .models import Instance
 from .queries import changes as changing
@@ -61,6 +62,8 @@ def register() -> None:
     ticks.register("look at certificates", every=15.0, send=_send("look_at_certificates"))
     ticks.register("renew certificates", every=60.0, send=_send("renew_certificates"))
     ticks.register("forget old measurements", every=3600.0, send=_send("forget_old_measurements"))
+    ticks.register("let old events go", every=3600.0, send=_send("let_events_go"))
+    retention.keep(LAID_OUT)
     ticks.register("days of the history", every=3600.0, send=_send("make_days_ahead"))
 
 

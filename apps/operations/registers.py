@@ -1,12 +1,15 @@
 """What the engine registers with the floors below."""
 
-from django.db.models import Q
+from datetime import datetime
+
+from django.db.models import Min, Q
 
 from apps.access import notices, scoping
 from apps.audit import hints
-from apps.core import navigation, palette
+from apps.core import navigation, palette, retention
 
 from . import guard_rails, search, ticks
+from .choices import OPEN
 from .models import Batch, Operation, Schedule
 
 
@@ -34,6 +37,15 @@ def register() -> None:
     # The clock stands on this floor; what it hints at lies below.
     ticks.register("access", every=5.0, send=notices.hint)
     palette.register("operations", search.find_operations)
+    retention.register("operations", _oldest_open)
     # The trail stands below the clock and cannot register with it.
     for name, every, send in hints.every():
         ticks.register(name, every=every, send=send)
+
+
+def _oldest_open() -> datetime | None:
+    """When the oldest operation was asked for that is not over."""
+    since: datetime | None = Operation.objects.filter(state__in=OPEN).aggregate(since=Min("created_at"))[
+        "since"
+    ]
+    return since

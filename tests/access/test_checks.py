@@ -64,6 +64,9 @@ def test_a_laptop_passes_and_is_called_one() -> None:
         ({"OPERATIONS_BATCH": 0}, "daytwo.E003"),
         ({"OPERATIONS_PROBE_SECONDS": 0.0}, "daytwo.E003"),
         ({"SESSION_COOKIE_AGE": 0}, "daytwo.E003"),
+        ({"EVENTS_DAYS": 0}, "daytwo.E003"),
+        ({"EVENTS_DAYS": 30}, "daytwo.W005"),
+        ({"HISTORY_DAYS": 0}, "daytwo.E003"),
     ],
     ids=str,
 )

@@ -25,7 +25,7 @@ from apps.alerts.rotations import Turns, next_handover, place_at, within
 from apps.audit.models import AuditEntry
 from apps.core.models import Event
 from apps.fleet.models import Instance
-from tests.alerts.conftest import fail, make_channel, make_escalation, only_incident
+from tests.alerts.conftest import fail, make_channel, make_escalation, mend, only_incident
 from tests.factories import as_system, make_user
 
 Many = Callable[[int], list[Instance]]
@@ -251,6 +251,49 @@ class TestSending:
             sending.send_pages()
         sending.keep(lost, None, sending.Outcome(False, "late"))
         assert Page.objects.get().state == "sent"
+
+    @pytest.mark.parametrize("how", ["acknowledged", "resolved", "dead worker"])
+    def test_who_acts_between_claim_and_sending_is_not_told(
+        self, boss: User, instances: Many, sink: Any, monkeypatch: pytest.MonkeyPatch, how: str
+    ) -> None:
+        """The page is claimed already: acknowledging cannot cancel it, so the sender looks again."""
+        self.page(boss, instances, sink)
+        claim = sending.claim
+
+        def claim_then_act() -> Page | None:
+            page = claim()
+            incident = only_incident()
+            if page is not None and incident.state == "triggered":
+                if how == "resolved":
+                    mend(list(Instance.objects.all()))
+                    services.resolve(incident, actor=boss, reason="it is over")
+                else:
+                    services.acknowledge(incident, actor=boss)
+            return page
+
+        if how == "dead worker":
+            claim_then_act()
+            with time_machine.travel(timezone.now() + timedelta(seconds=61), tick=False):
+                assert sending.send_pages() == 0
+        else:
+            monkeypatch.setattr(sending, "claim", claim_then_act)
+            assert sending.send_pages() == 0
+        page = Page.objects.get()
+        assert (page.state, page.claim, sink.got) == ("cancelled", None, [])
+        assert not Delivery.objects.exists()
+
+    def test_acknowledged_while_it_is_sent_it_is_not_tried_again(
+        self, boss: User, instances: Many, sink: Any
+    ) -> None:
+        self.page(boss, instances, sink)
+        sink.status = 500
+        page = sending.claim()
+        assert page is not None and not sending.withdraw(page)
+        services.acknowledge(only_incident(), actor=boss)
+        sending.keep(page, Channel.objects.get(), sending.Outcome(False, "the service answered 500"))
+        with time_machine.travel(timezone.now() + timedelta(seconds=3), tick=False):
+            assert sending.send_pages() == 0
+        assert (Page.objects.get().state, sink.got) == ("cancelled", [])
 
     def test_a_test_goes_out_by_the_same_way(self, boss: User, sink: Any) -> None:
         channel = make_channel(boss, "mine", sink.url, owner=boss)

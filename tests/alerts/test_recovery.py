@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 import time_machine
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.utils import timezone
 
 from apps.access.models import Grant, User
 from apps.access.services import system_actor
-from apps.alerts import managing, processing, recovery
-from apps.alerts.models import Alert, Incident, RecoveryDecision, RecoveryPolicy
+from apps.alerts import approving, managing, processing, recovery, rehearsing, services
+from apps.alerts.models import Alert, Incident, RecoveryDecision, RecoveryPolicy, Signal
 from apps.core.models import Event
 from apps.fleet.models import Cell, Instance
 from apps.operations.models import Operation
 from apps.operations.services import submit
 from tests.alerts.conftest import fail, make_recovery, mend, open_alerts, recover
-from tests.factories import make_cell, make_instance
+from tests.factories import make_cell, make_instance, make_tenant, make_user, place
 
 Many = Callable[[int], list[Instance]]
 
@@ -267,6 +269,168 @@ def test_a_dry_run_over_the_past_keeps_the_same_limits(boss: User, instances: Ma
     rows = instances(4)
     fail(rows)
     mend(rows)
-    told = recovery.would_have(policy, recovery.past(policy))
+    told = rehearsing.would_have(policy, rehearsing.past(policy))
     assert [why for _, why in told] == ["", "", *["the 2 answers in one cell within an hour are used up"] * 2]
-    assert recovery.would_have(RecoveryPolicy(alert_name="Other"), recovery.past(policy)) == []
+    assert rehearsing.would_have(RecoveryPolicy(alert_name="Other"), rehearsing.past(policy)) == []
+
+
+def test_a_dry_run_does_what_the_real_thing_did(boss: User, instances: Many) -> None:
+    """Five fail at once, two an hour may be answered: the others are answered an hour later each, in both."""
+    policy = make_recovery(
+        boss, per_cell=2, per_fleet=9, breaker_after=9, hours_from=time(9), hours_until=time(12)
+    )
+    rows, start = instances(5), datetime(2026, 7, 1, 8, 30, tzinfo=UTC)
+    real = []
+    for minute in range(0, 270, 5):
+        at = start + timedelta(minutes=minute)
+        with time_machine.travel(at, tick=False):
+            if not minute:
+                fail(rows)
+            recover()
+            for operation in list(Operation.objects.filter(finished_at__isnull=True).order_by("id")):
+                real.append((operation.target_id, minute))
+                end()
+                mend(Instance.objects.get(pk=operation.target_id))
+                recovery.see_results()
+    assert real == [(r.pk, m) for r, m in zip(rows, (30, 30, 90, 90, 150), strict=True)]
+    with time_machine.travel(start + timedelta(hours=5), tick=False):
+        told = rehearsing.would_have(policy, rehearsing.past(policy))
+        assert [(a.instance_id, why) for a, why in told] == [(r.pk, "") for r in rows]
+        # Resolved a moment after the third hour began, as the real one was; a minute before it the last was not answered.
+        Alert.objects.filter(instance=rows[4]).update(resolved_at=start + timedelta(minutes=149))
+        told = rehearsing.would_have(policy, rehearsing.past(policy))
+        assert [why for _, why in told][4] == "the 2 answers in one cell within an hour are used up"
+
+
+def test_a_dry_run_leaves_out_what_another_policy_answers_first(boss: User, instances: Many) -> None:
+    first = make_recovery(boss, rank=1)
+    second = make_recovery(boss, name="later", rank=2)
+    fail(instances(2))
+    alerts = rehearsing.past(second)
+    assert len(rehearsing.would_have(first, alerts)) == 2
+    assert rehearsing.would_have(second, alerts) == []
+    managing.switch_recovery(first, on=False, actor=boss)
+    assert len(rehearsing.would_have(second, alerts)) == 2
+
+
+class TestManyAtOnce:
+    def test_one_that_is_new_does_not_wait_behind_those_that_nothing_answers(
+        self, boss: User, instances: Many, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recovery, "AT_ONCE", 3)
+        make_recovery(boss, alert_name="Other")
+        held = make_recovery(boss, name="held", per_cell=1)
+        fail(instances(7))
+        assert recover() == 1
+        assert RecoveryDecision.objects.filter(policy=held, verdict="held").count() == 6
+        (new,) = instances(1)
+        other = Alert.objects.filter(instance__isnull=False).latest("id")
+        other.pk, other.name, other.instance = None, "Other", new
+        other.fingerprint = "other"
+        other.save()
+        assert recover() == 1
+        assert Operation.objects.latest("id").target_id == new.pk
+
+    def test_workers_that_race_keep_within_the_limits(self, boss: User, cell: Cell, instances: Many) -> None:
+        make_recovery(boss, per_cell=5, per_fleet=5)
+        fail(instances(40))
+
+        def work(_: int) -> int:
+            try:
+                return recover()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(12)))
+        assert Operation.objects.count() == 5
+        assert RecoveryDecision.objects.filter(verdict="act").count() == 5
+
+    def test_workers_that_race_open_the_breaker_once_and_page_once(self, boss: User, instances: Many) -> None:
+        policy = make_recovery(boss, breaker_after=4)
+        fail(instances(4))
+        assert recover() == 4
+        end("failed")
+
+        def work(_: int) -> int:
+            try:
+                return recovery.see_results()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(work, range(8))) == 4
+        policy.refresh_from_db()
+        assert policy.broken_at is not None
+        assert Signal.objects.filter(name=recovery.BREAKER).count() == 1
+
+
+class TestNotNeededAnyMore:
+    def test_a_decision_that_a_dead_worker_left_is_not_carried_out_once_the_alert_is_over(
+        self, boss: User, instances: Many, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_recovery(boss)
+        (one,) = instances(1)
+        fail(one)
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, "carry_out", lambda: 0)
+            recover()
+        mend(one)
+        assert recover() == 0
+        assert (states(), Operation.objects.count()) == (["closed"], 0)
+        event = Event.objects.filter(kind="incident.recovery").latest("id")
+        assert event.title.endswith("was not needed any more")
+
+    def test_what_was_declined_or_needless_does_not_count_for_the_breaker(
+        self, boss: User, instances: Many
+    ) -> None:
+        policy = make_recovery(boss, breaker_after=2)
+        one, two, three = instances(3)
+        for row, state in ((one, "no_help"), (two, "closed"), (three, "")):
+            fail(row)
+            recover()
+            end("failed")
+            if state == "closed":
+                RecoveryDecision.objects.filter(instance=row).update(state=state, ended_at=timezone.now())
+            recovery.see_results()
+        policy.refresh_from_db()
+        assert policy.broken_at is not None
+
+    def test_an_answer_that_waits_is_not_approved_once_it_makes_no_sense(
+        self, boss: User, cell: Cell
+    ) -> None:
+        make_recovery(boss, max_affected=0)
+        one = make_instance(cell=cell)
+        place(make_tenant(), one)
+        fail(one)
+        recover()
+        decision = RecoveryDecision.objects.select_related("policy", "alert").get()
+        second = make_user("second", superuser=True)
+        for change, word in (
+            ({"broken_at": timezone.now()}, "breaker"),
+            ({"broken_at": None, "is_enabled": False}, "switched off"),
+        ):
+            for name, value in change.items():
+                setattr(decision.policy, name, value)
+            with pytest.raises(services.Refused, match=word):
+                approving.decide(decision, yes=True, actor=second)
+        mend(one)
+        with pytest.raises(services.Refused, match="resolved"):
+            approving.decide(RecoveryDecision.objects.get(), yes=True, actor=second)
+        assert not Operation.objects.exists()
+
+
+def test_a_dry_run_takes_nothing_from_what_is_real(boss: User, instances: Many) -> None:
+    """What a dry run would have done neither cools an instance down nor uses up its tries for a policy that acts."""
+    make_recovery(boss, name="looks", alert_name="Slow", is_dry_run=True, rank=1)
+    make_recovery(boss, tries=1, cooldown=600)
+    (one,) = instances(1)
+    fail(one)
+    slow = Alert.objects.get()
+    slow.pk, slow.name, slow.fingerprint = None, "Slow", "slow"
+    Alert.objects.update(opened_at=timezone.now() + timedelta(hours=1))
+    slow.save()
+    assert recover() == 0
+    Alert.objects.update(opened_at=timezone.now())
+    assert list(RecoveryDecision.objects.values_list("verdict", flat=True)) == ["dry_run"]
+    assert recover() == 1

@@ -24,6 +24,7 @@ RAW_SQL = {
     "access/shell_views.py": "SELECT 1 of the health check",
     "core/paging.py": "EXPLAIN for an estimate",
     "core/partitions.py": "makes and drops partitions of events and measurements, which are exempt",
+    "core/retention.py": "drops months of events, which are exempt",
     "alerts/rules/measuring.py": "SELECT of figures over the coarse history",
     "fleet/certificates/looking.py": "an advisory lock: one inventory at a time",
     "operations/engine.py": "leases and states, all in Operation.AUDIT_EXCLUDE, told as events",

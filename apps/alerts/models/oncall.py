@@ -169,6 +169,9 @@ class Escalation(models.Model):
     policy = models.ForeignKey(EscalationPolicy, null=True, on_delete=models.SET_NULL, related_name="+")
     state = models.CharField(max_length=12, choices=EscalationState.choices, default=EscalationState.ACTIVE)
     turn = models.PositiveIntegerField(default=0, help_text="steps taken so far, repeats counted")
+    began = models.PositiveIntegerField(
+        default=0, help_text="the turn at which its policy took over; another one may, when it gets worse"
+    )
     next_at = models.DateTimeField()
     started_at = models.DateTimeField(default=timezone.now)
 

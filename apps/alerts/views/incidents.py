@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from apps.access.choices import Permission
 from apps.access.listing import render_list
-from apps.access.scoping import visible
+from apps.access.scoping import scopes_of, visible
 from apps.access.views_base import needs
 from apps.core.answers import go, is_part
 
@@ -77,6 +77,7 @@ def _show(
         "incident": found.incident,
         "facts": incident_facts(found),
         "note_form": NoteForm(),
+        "may_page": scopes_of(request.user, Permission.MANAGE_ALERTS).everything,
         **queries.look_closer(request.user, found),
         **said,
     }

@@ -10,7 +10,7 @@ from apps.access.scoping import scopes_of
 from apps.access.views_base import needs
 from apps.core.answers import go
 
-from .. import managing
+from .. import gaps, managing
 from ..choices import SourceKind
 from ..forms import ChannelForm, EscalationForm, HeartbeatForm, OnCallForm, SourceForm
 from ..models import (
@@ -36,7 +36,12 @@ def _manages_all(user: Any) -> bool:
 @needs("view")
 def on_call(request: HttpRequest) -> HttpResponse:
     """Who is on call now, and who is told of what."""
-    context = {"lines": on_call_lines(), "policies": policy_lines(), "may_write": _manages_all(request.user)}
+    context = {
+        "lines": on_call_lines(),
+        "policies": policy_lines(),
+        "gaps": gaps.gaps(),
+        "may_write": _manages_all(request.user),
+    }
     return render(request, "alerts/on_call.html", context)
 
 
@@ -66,7 +71,7 @@ def schedule(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _escalation(request: HttpRequest, found: EscalationPolicy | None) -> HttpResponse:
     require_on(request.user, Permission.MANAGE_ALERTS, None)
-    form = EscalationForm(request.POST or None, instance=found)
+    form = EscalationForm(request.POST or None, instance=found, initial=request.GET.dict())
 
     def save() -> HttpResponse:
         managing.save_escalation(form.instance, steps=form.steps(), actor=request.user)

@@ -11,8 +11,7 @@ from apps.access.scoping import allowed, visible
 from apps.access.views_base import needs
 from apps.core.answers import go
 
-from .. import approving, managing, queries
-from .. import recovery as recovering
+from .. import approving, managing, queries, rehearsing
 from ..forms import RecoveryForm
 from ..models import Alert, RecoveryDecision, RecoveryPolicy
 from ..panels import recovery_facts
@@ -54,8 +53,13 @@ def recovery(request: HttpRequest, pk: int) -> HttpResponse:
     found = _find(request, pk)
     if request.GET.get("dry_run") != "30":
         return _show(request, found)
-    seen = set(visible(request.user, Alert).values_list("pk", flat=True)[:50_000])
-    told = [line for line in recovering.would_have(found, recovering.past(found)) if line[0].pk in seen]
+    told = rehearsing.would_have(found, rehearsing.past(found))
+    seen = set(
+        visible(request.user, Alert.objects.filter(pk__in=[a.pk for a, _ in told])).values_list(
+            "pk", flat=True
+        )
+    )
+    told = [line for line in told if line[0].pk in seen]
     acted = sum(1 for _, why in told if not why)
     return _show(
         request,
