@@ -10,6 +10,7 @@ from django.utils import timezone
 from apps.access.scoping import visible
 from apps.access.services import people
 from apps.accounts.models import Account
+from apps.core.forms import only_when
 from apps.fleet.models import Cell, Instance
 
 from .choices import NoticeStage, Remedy, SourceKind
@@ -280,6 +281,7 @@ class RecoveryForm(PlacedForm, forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["place"].help_text = "name of a cell or account; empty: everything"
+        only_when(self, "remedy", runbook=[Remedy.RUNBOOK])
         if self.instance.pk:
             self.initial["place"] = str(self.instance.cell or self.instance.account or "")
             self.initial["with_labels"] = ", ".join(f"{k}={v}" for k, v in self.instance.labels.items())

@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from apps.accounts.models import Account
+from apps.core.forms import only_when
 from apps.fleet.models import Cell
 
 from .choices import RuleKind
@@ -33,6 +34,13 @@ class RuleForm(PlacedForm, forms.ModelForm):  # type: ignore[type-arg]
         self.fields["place"].help_text = "name of a cell or account; empty: everything"
         if self.instance.pk:
             self.initial["place"] = str(self.instance.cell or self.instance.account or "")
+        compared = [RuleKind.THRESHOLD, RuleKind.CHANGE]
+        counted = [*compared, RuleKind.BURN]
+        own = [*counted, RuleKind.ABSENCE]
+        only_when(
+            self, "kind", metric=compared, direction=compared, threshold=counted, least_requests=counted
+        )
+        only_when(self, "kind", objective=[RuleKind.BURN], query=[RuleKind.PROMQL], window=own, place=own)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

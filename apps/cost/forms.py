@@ -7,10 +7,11 @@ from typing import Any
 
 from django import forms
 
+from apps.core.forms import only_when
 from apps.tenants.models import Plan, Tenant
 
 from . import pricing
-from .choices import Driver
+from .choices import Driver, RuleKind
 from .models import Price, Rule
 from .queries import moving
 from .queries.courses import SHOWS
@@ -70,6 +71,11 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Rule
         fields = ("kind", "tag", "service", "sub_account", "category", "driver", "tenant", "shares")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields = {"tag": [RuleKind.TAG], "driver": [RuleKind.USAGE]}
+        only_when(self, "kind", tenant=[RuleKind.FIXED], shares=[RuleKind.SHARES], **fields)
 
     def clean_shares(self) -> dict[str, int]:
         """Raises ValidationError where a part is no `key: number`."""

@@ -115,8 +115,22 @@
     all("form[data-dialog], #dialog-body form[method=post]").forEach((form) => give(form, {
       "hx-post": form.getAttribute("action") || location.href, "hx-target": "#dialog-body", "hx-swap": "innerHTML",
     }));
+    showFields(root);
     showTimes(root);
   }
+
+  // A field that belongs to some values of another (`data-when`: "kind=tag usage") stands while it has one of them.
+  // One that went wrong stays, and one that must be sent is sent.
+  function showFields(root = document) {
+    for (const control of $$("[data-when]", root)) {
+      const [name, values] = control.dataset.when.split("=");
+      const chooser = control.form?.elements[name], field = control.closest(".field");
+      if (!chooser || !field || field.classList.contains("field--bad")) continue;
+      field.hidden = !values.split(" ").includes(chooser.value);
+      control.disabled = field.hidden && !control.required;
+    }
+  }
+  on("change", (event) => { if (event.target.form) showFields(event.target.form); });
 
   // An address says only what is filtered by, and keeps the order that was chosen meanwhile.
   function tidyFilters(parameters) {

@@ -10,7 +10,8 @@
 
   const own = (data) => data.series.filter((one) => !one.kind);
   function look(one, place, alone) {
-    const common = { label: one.label, spanGaps: Boolean(one.kind), points: { show: false } };
+    // A line needs two points: what has fewer is drawn as dots, or nothing would be seen.
+    const common = { label: one.label, spanGaps: Boolean(one.kind), points: { show: one.points.length < 2, size: 7 } };
     if (one.kind === "low" || one.kind === "high") return { ...common, stroke: "transparent", width: 0 };
     if (one.kind === "median") return { ...common, stroke: token("--ink-3"), width: 1, dash: [2, 3] };
     if (one.kind === "past") return { ...common, stroke: token("--ink-2"), width: 1.2, dash: [6, 4] };
@@ -44,7 +45,7 @@
       legend: { show: false },
       cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
       axes: [{ ...axis, space: 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
-      scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: (_, low, high) => low === high ? [low - room(low), high + room(high)] : [low, high] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
       series: [{}, ...data.series.map((one) => look(one, own(data).indexOf(one), own(data).length === 1 && data.series.length === 1))],
       bands: bands(data.series),
       hooks: {
@@ -59,6 +60,8 @@
       },
     };
   }
+  // Seconds to each side of a single point: half a day where it is a day's figure, some minutes else.
+  const room = (t) => t % 86400 === 0 ? 43200 : 300;
   const latest = (data, unit) => own(data).length === 1 ? shown(own(data)[0].points.at(-1)?.[1], own(data)[0].unit ?? unit) : "";
 
   // What was done meanwhile: a line in the drawing and, over it, a link to the operation.
