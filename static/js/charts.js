@@ -45,7 +45,7 @@
       legend: { show: false },
       cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
       axes: [{ ...axis, space: 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
-      scales: { x: { range: (_, low, high) => low === high ? [low - room(low), high + room(high)] : [low, high] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: (plot, low, high) => plot.data[0].length === 1 ? [low - room(low), low + room(low)] : [low, high] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
       series: [{}, ...data.series.map((one) => look(one, own(data).indexOf(one), own(data).length === 1 && data.series.length === 1))],
       bands: bands(data.series),
       hooks: {
@@ -60,7 +60,7 @@
       },
     };
   }
-  // Seconds to each side of a single point: half a day where it is a day's figure, some minutes else.
+  // Seconds to each side of a single point, for which uPlot would take years: half a day of a day's figure, else minutes.
   const room = (t) => t % 86400 === 0 ? 43200 : 300;
   const latest = (data, unit) => own(data).length === 1 ? shown(own(data)[0].points.at(-1)?.[1], own(data)[0].unit ?? unit) : "";
 
