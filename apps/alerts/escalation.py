@@ -23,7 +23,7 @@ from .nudging import nudge
 from .rotations import on_call, within
 from .telling import of_incident, tell
 
-#: Seconds after which a step that reached nobody gives way to the next.
+#: Seconds after which a step that reached nobody gives way to the next of its round.
 NOBODY = 1
 
 
@@ -170,7 +170,9 @@ def _step(escalation: Escalation, now: datetime) -> int:
         return 0
     step = steps[taken % len(steps)]
     recipient, channels = _whom(step, now)
-    wait = step.wait if channels else NOBODY
+    # Who comes next is told at once; a round that reached nobody is not begun again before it would have been.
+    is_last = (taken + 1) % len(steps) == 0
+    wait = step.wait if channels or is_last else NOBODY
     if not mine.update(turn=escalation.turn + 1, next_at=now + timedelta(seconds=wait)):
         return 0
     whom = str(recipient or step.channel or step.schedule)

@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from apps.access.models import User
 from apps.alerts import certificates, escalation, gaps, managing, processing, services
-from apps.alerts.models import Alert, Escalation, EscalationPolicy, EscalationStep, Incident, Page
+from apps.alerts.models import Alert, Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
 from apps.core.models import Event
 from apps.fleet.models import Cell, Certificate, Instance
 from tests.alerts.conftest import fail, make_channel, make_escalation, mend, only_incident, see
-from tests.factories import as_system, grant, make_account, make_cell, make_instance, make_user
+from tests.factories import as_system, grant, make_account, make_cell, make_instance, make_role, make_user
 
 Many = Callable[[int], list[Instance]]
 
@@ -100,6 +100,34 @@ class TestGaps:
             policy.steps.all().delete()
             EscalationPolicy.objects.filter(name="worst").update(is_enabled=False)
         assert len(gaps.gaps()) == 1, "one without steps tells nobody"
+
+    def test_who_is_on_call_and_cannot_be_reached(self, boss: User) -> None:
+        policy = make_escalation(boss, boss)
+        assert gaps.unreachable() == []
+        with as_system():
+            Channel.objects.update(is_enabled=False)
+        words = f"{boss} is on call on always-boss and has no channel that is enabled."
+        assert gaps.unreachable() == [words]
+        assert words in page_of(boss, "alerts:on_call")
+        with as_system():
+            policy.steps.get().schedule.members.all().delete()
+        assert gaps.unreachable() == [
+            "Nobody is on call on always-boss, of which an escalation policy tells."
+        ]
+        with as_system():
+            EscalationPolicy.objects.update(is_enabled=False)
+        assert gaps.unreachable() == [], "of which nothing tells"
+
+    def test_a_round_that_reached_nobody_is_not_begun_again_at_once(self, cell: Cell, boss: User) -> None:
+        """Somebody may have added a channel by then."""
+        make_escalation(boss, boss, channels=0, repeats=1)
+        fail(make_instance(cell=cell))
+        now = timezone.now()
+        for seconds in (0, 2, 4, 61, 63):
+            escalation.escalate(now + timedelta(seconds=seconds))
+        assert told("unreached") == ["boss has no channel that is enabled"] * 2
+        make_channel(boss, "mine", owner=boss)
+        assert Escalation.objects.get().state == "active"
 
     def test_the_link_fills_the_form(self, boss: User) -> None:
         client = Client()
@@ -234,3 +262,28 @@ def test_who_sees_another_account_sees_nothing_of_it(cell: Cell) -> None:
     stranger = make_user("stranger")
     grant(stranger, "operator", "account", make_account("far"))
     assert "nobody is told" not in page_of(stranger, "fleet:overview")
+
+
+class TestMending:
+    def ends(self, cell: Cell) -> Incident:
+        now = timezone.now()
+        Certificate.objects.create(
+            instance=make_instance(cell=cell), not_before=now - timedelta(days=80), not_after=now + timedelta(hours=9), key="Ed25519"
+        )  # fmt: skip
+        certificates.look()
+        processing.process_signals()
+        return only_incident()
+
+    def test_a_certificate_that_ends_is_rotated_from_the_incident_and_not_restarted(
+        self, cell: Cell, boss: User
+    ) -> None:
+        page = page_of(boss, "alerts:incident", self.ends(cell).pk)
+        assert "Rotate certificate" in page and "/act/restart/" not in page
+
+    def test_only_for_who_may(self, cell: Cell) -> None:
+        incident = self.ends(cell)
+        role = make_role("mends", ["view", "restart"])
+        restarter = make_user("restarter")
+        grant(restarter, role.name, "account", cell.region.account)
+        page = page_of(restarter, "alerts:incident", incident.pk)
+        assert "Rotate certificate" not in page and "Run a runbook" in page

@@ -40,6 +40,7 @@ def on_call(request: HttpRequest) -> HttpResponse:
         "lines": on_call_lines(),
         "policies": policy_lines(),
         "gaps": gaps.gaps(),
+        "unreachable": gaps.unreachable(),
         "may_write": _manages_all(request.user),
     }
     return render(request, "alerts/on_call.html", context)
