@@ -1,7 +1,7 @@
 """What stands in the panels of alerting's pages."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -12,7 +12,7 @@ from apps.core.templatetags.ui import at, duration
 from .choices import Remedy
 from .models import EscalationPolicy, EscalationStep, OnCallSchedule, RecoveryPolicy
 from .queries import IncidentPage
-from .rotations import next_handover, on_call, turns_of
+from .rotations import changes_at, on_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,8 @@ def on_call_lines() -> list[OnCallLine]:
     at_ = timezone.now()
     lines = []
     for schedule in OnCallSchedule.objects.all():
-        people = [m.user for m in schedule.members.select_related("user") if m.user.is_active]
-        until = next_handover(turns_of(schedule, people), at_) if people else None
-        then = on_call(schedule, until + timedelta(seconds=1)) if until else None
+        until = changes_at(schedule, at_)
+        then = on_call(schedule, until) if until else None
         lines.append(OnCallLine(schedule, on_call(schedule, at_), until, then))
     return lines
 

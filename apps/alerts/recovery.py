@@ -137,7 +137,7 @@ def _decide_some(
     for alert in alerts:
         policy = policy_for(policies, alert)
         before = latest.get(alert.pk)
-        if policy is None or (before and before.state in UNDER_WAY):
+        if policy is None or (before and (before.state in UNDER_WAY or before.is_declined)):
             continue
         if (now - alert.opened_at).total_seconds() < policy.delay:
             continue

@@ -396,6 +396,20 @@ class TestNotNeededAnyMore:
         policy.refresh_from_db()
         assert policy.broken_at is not None
 
+    def test_who_said_no_is_not_asked_again_while_it_goes_on(self, boss: User, cell: Cell) -> None:
+        make_recovery(boss, max_affected=0, cooldown=0)
+        one = make_instance(cell=cell)
+        place(make_tenant(), one)
+        fail(one)
+        recover()
+        approving.decide(RecoveryDecision.objects.get(), yes=False, actor=boss)
+        assert (recover(), states()) == (0, ["closed"])
+        mend(one)
+        with time_machine.travel(timezone.now() + timedelta(hours=1)):
+            fail(one)
+            recover()
+        assert states() == ["closed", "waiting"], "another time is another question"
+
     def test_an_answer_that_waits_is_not_approved_once_it_makes_no_sense(
         self, boss: User, cell: Cell
     ) -> None:
