@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import EscalationState, IncidentState, PageState, at_least
+from .choices import JUMP, EscalationState, IncidentState, PageState, at_least
 from .models import Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
 from .nudging import nudge
 from .rotations import on_call, within
@@ -55,8 +56,9 @@ def _begin(incident: Incident, policy: EscalationPolicy | None) -> None:
 
 
 def _where(incident: Incident) -> str:
-    names = set(incident.alerts.values_list("account__name", flat=True)) - {None}
-    return f"in {', '.join(sorted(names))}" if names else "in no account"
+    names = sorted(set(incident.alerts.values_list("account__name", flat=True)) - {None})
+    # Of several, who sees the incident through one of them need not know the others by name.
+    return f"in {names[0]}" if len(names) == 1 else f"in {len(names) or 'no'} account{'s' if names else ''}"
 
 
 def _take_up(known: Escalation, policy: EscalationPolicy | None) -> bool:
@@ -140,6 +142,7 @@ def end(incident: Incident, state: str = EscalationState.ENDED) -> None:
 def escalate(now: datetime | None = None) -> int:
     """Take every step that is due; gives how many messages were written."""
     now = now or timezone.now()
+    _after_a_jump(now)
     due = Escalation.objects.filter(state=EscalationState.ACTIVE, next_at__lte=now).order_by("next_at")
     written = 0
     for escalation in due.select_related("incident", "policy")[:500]:
@@ -148,6 +151,14 @@ def escalate(now: datetime | None = None) -> int:
     if written:
         nudge("send_pages")
     return written
+
+
+def _after_a_jump(now: datetime) -> None:
+    """Have steps taken whose time no step could have put so far ahead: the clock was wrong when they were put off."""
+    rows = Escalation.objects.filter(state=EscalationState.ACTIVE, next_at__gt=now + JUMP)
+    for pk, next_at, wait in rows.values_list("pk", "next_at", Max("policy__steps__wait"))[:500]:
+        if next_at > now + JUMP + timedelta(seconds=wait or 0):
+            rows.filter(pk=pk, next_at=next_at).update(next_at=now)
 
 
 def _step(escalation: Escalation, now: datetime) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.access.scoping import visible
+from apps.accounts.models import Account
 from apps.core.templatetags.ui import at, duration
 
 from .choices import Remedy
@@ -82,14 +84,26 @@ class PolicyLine:
 
     policy: EscalationPolicy
     steps: list[str]
+    account: str = ""
 
 
-def policy_lines() -> list[PolicyLine]:
-    """All escalation policies, in the order in which they are asked."""
+def policy_lines(user: Any) -> list[PolicyLine]:
+    """All escalation policies, in the order in which they are asked; an account that `user` does not see has no name."""
     rows = EscalationPolicy.objects.select_related("account").prefetch_related(
         "steps__schedule", "steps__channel"
     )
-    return [PolicyLine(p, [_step(s) for s in p.steps.all()]) for p in rows]
+    found = list(rows)
+    seen = set(
+        visible(user, Account).filter(pk__in=[p.account_id for p in found]).values_list("pk", flat=True)
+    )
+    return [
+        PolicyLine(
+            p,
+            [_step(s) for s in p.steps.all()],
+            str(p.account) if p.account_id in seen else "another account" if p.account_id else "",
+        )
+        for p in found
+    ]
 
 
 def _step(step: EscalationStep) -> str:

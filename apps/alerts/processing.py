@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import F, Min
+from django.db.models import F, Min, Q
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from apps.access.services import system_actor
@@ -17,7 +18,7 @@ from apps.core.models import Event
 from apps.fleet.models import Instance
 
 from . import grouping, muting
-from .choices import AlertState, SignalState
+from .choices import JUMP, AlertState, SignalState
 from .models import Alert, IncidentEvent, SeenSignature, Signal
 from .nudging import nudge
 
@@ -195,10 +196,13 @@ def settle() -> int:
     with acting(system_actor("alerts"), reason="", via="system"), transaction.atomic(durable=True):
         if not alone():
             return 0
-        quiet = Alert.objects.filter(resolve_after__lte=now, state=AlertState.OPEN)
+        over = Q(resolve_after__lte=now) | Q(resolve_after__gt=now + JUMP + FLAP_HOLD)
+        quiet = Alert.objects.filter(over, state=AlertState.OPEN)
         touched = set(quiet.values_list("incident_id", flat=True)) - {None}
         cells = set(quiet.values_list("cell_id", flat=True)) - {None}
-        quiet.update(state=AlertState.RESOLVED, resolved_at=F("resolve_after"), resolve_after=None)
+        quiet.update(
+            state=AlertState.RESOLVED, resolved_at=Least(F("resolve_after"), now), resolve_after=None
+        )
         touched |= muting.renew()
         touched |= muting.inhibit(cells)
         grouping.refresh(touched)

@@ -83,6 +83,27 @@ class TestNobody:
             escalation.find_policies()
 
 
+def test_who_sees_one_account_reads_no_others_name(cell: Cell, boss: User) -> None:
+    """Neither on the timeline of an incident in several accounts, nor on the page of who is on call."""
+    theirs = make_cell("far", account=make_account("northwind-byoc"))
+    by_channel(boss, "theirs", account=theirs.region.account, min_severity="info")
+    by_channel(boss, "mine", account=make_account("third"))
+    with as_system():
+        incident = Incident.objects.create(title="x", cause_key="dependency:x", severity="critical")
+    fail([make_instance(cell=cell), make_instance(cell=theirs)])
+    Alert.objects.update(incident=incident)
+    Escalation.objects.all().delete()
+    with as_system():
+        EscalationPolicy.objects.all().update(is_enabled=False)
+        escalation.begin(incident)
+    assert told("untold")[-1] == "no escalation policy fits it: critical, in 2 accounts"
+    viewer = make_user("viewer")
+    grant(viewer, "viewer", "account", cell.region.account)
+    for page in (page_of(viewer, "alerts:on_call"), page_of(viewer, "alerts:incident", incident.pk)):
+        assert "northwind" not in page
+    assert "northwind-byoc only" in page_of(boss, "alerts:on_call")
+
+
 class TestGaps:
     def test_what_nobody_is_told_of_stands_on_the_page(self, boss: User, cell: Cell) -> None:
         both = "No escalation policy fits critical or warning incidents: nobody is told of them."
