@@ -21,6 +21,7 @@ from apps.alerts.runbooks import keeping, reading, running
 from apps.alerts.services import Refused
 from apps.core.models import Event
 from apps.fleet.models import Cell, Instance
+from apps.operations import runner
 from apps.operations.models import Operation
 from tests.alerts.conftest import fail, make_recovery, mend, only_incident, recover
 from tests.alerts.test_recovery import end, states
@@ -138,6 +139,25 @@ class TestKeeping:
 
 
 class TestRunning:
+    def test_an_edit_meanwhile_changes_no_run_that_goes_on(
+        self, book: Runbook, boss: User, instances: Many
+    ) -> None:
+        """It keeps the version it began with; the next run has the new one."""
+        one, two = instances(2)
+        first = start(book, one, boss, "a")
+        running.advance()
+        changed = TEXT.replace("do: restart", "do: diagnose", 1)
+        assert changed != TEXT
+        keeping.save(changed, note="not so hard", actor=boss, runbook=book)
+        second = start(book, two, boss, "b")
+        for _ in range(3):
+            runner.run_due()
+            running.advance()
+        assert (first.version.number, second.version.number) == (1, 2)
+        kinds = Operation.objects.order_by("id").values_list("target_id", "kind")
+        assert dict(kinds)[one.pk] == "restart" and dict(kinds)[two.pk] == "diagnose"
+        assert first.steps.count() == len(running.definition_of(first.version).steps)
+
     def test_step_by_step_as_operations(self, book: Runbook, olga: User, instances: Many) -> None:
         (one,) = instances(1)
         run = start(book, one, olga, watch=3)
