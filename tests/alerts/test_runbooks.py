@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404
 from django.test import Client
 from django.utils import timezone
@@ -106,6 +106,27 @@ class TestReading:
         for bad in ({"watch": "many"}, {"watch": 61}, {"deep": "perhaps"}, {"else": 1}):
             with pytest.raises(reading.Malformed):
                 definition.clean(bad)
+
+    def test_how_long_a_step_takes_is_a_number_whatever_the_inputs_type(
+        self, boss: User, instances: Many
+    ) -> None:
+        """Else a run would begin that nothing could end."""
+        text = TEXT.replace("type: integer, default: 5, min: 0, max: 60", "type: text, default: soon")
+        definition = reading.read(text)
+        for given in ({}, {"watch": "-5"}, {"watch": "1e3"}, {"watch": "²"}):
+            with pytest.raises(reading.Malformed, match="how long “Watch” takes"):
+                definition.clean(given)
+        assert definition.clean({"watch": "5"})["watch"] == "5"
+        book = keeping.save(text, note="x", actor=boss)
+        with pytest.raises(reading.Malformed):
+            start(book, instances(1)[0], boss)
+        with pytest.raises(ValidationError):
+            make_recovery(boss, remedy="runbook", runbook=book)
+        assert not RunbookRun.objects.exists()
+
+    def test_limits_between_which_nothing_lies(self) -> None:
+        with pytest.raises(reading.Malformed, match="nothing would fit"):
+            reading.read(TEXT.replace("min: 0, max: 60", "min: 60, max: 0"))
 
 
 class TestKeeping:
