@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,7 +18,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import JUMP, EscalationState, IncidentState, PageState, at_least
+from .choices import JUMP, AlertState, EscalationState, IncidentState, PageState, at_least
 from .models import Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
 from .nudging import nudge
 from .rotations import on_call, within
@@ -166,7 +166,7 @@ def _step(escalation: Escalation, now: datetime) -> int:
     incident, policy = escalation.incident, escalation.policy
     steps = list(policy.steps.select_related("schedule", "channel")) if policy else []
     mine = Escalation.objects.filter(pk=escalation.pk, state=EscalationState.ACTIVE, turn=escalation.turn)
-    if policy and _is_quiet(policy, incident, now):
+    if policy and (_is_quiet(policy, incident, now) or _is_muted(escalation)):
         mine.update(next_at=now + timedelta(minutes=1))
         return 0
     taken = escalation.turn - escalation.began
@@ -213,6 +213,20 @@ def _is_quiet(policy: EscalationPolicy, incident: Incident, now: datetime) -> bo
     """Quiet hours: nobody is told of what is less bad than the policy says."""
     quiet = within(now, policy.zone, policy.quiet_from, policy.quiet_until)
     return quiet and incident.severity not in at_least(policy.quiet_below)
+
+
+def _is_muted(escalation: Escalation) -> bool:
+    """Whether nobody is to be told for now: all of its open alerts are silenced or explained, or none is open any more.
+
+    What mended itself before anybody was told is told all the same, once.
+    """
+    muted = list(
+        escalation.incident.alerts.filter(state=AlertState.OPEN)
+        .order_by()
+        .values_list(Q(silence__isnull=False) | Q(inhibited_by__isnull=False), flat=True)
+        .distinct()
+    )
+    return False not in muted if muted else escalation.turn > 0
 
 
 def _whom(step: EscalationStep, now: datetime) -> tuple[Any | None, list[int]]:

@@ -14,7 +14,16 @@ from django.utils import timezone
 
 from apps.access.models import User
 from apps.alerts import certificates, escalation, gaps, managing, processing, services
-from apps.alerts.models import Alert, Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
+from apps.alerts.models import (
+    Alert,
+    Channel,
+    Escalation,
+    EscalationPolicy,
+    EscalationStep,
+    Incident,
+    Page,
+    Silence,
+)
 from apps.core.models import Event
 from apps.fleet.models import Cell, Certificate, Instance
 from tests.alerts.conftest import fail, make_channel, make_escalation, mend, only_incident, see
@@ -219,6 +228,40 @@ class TestWorse:
         assert escalation.escalate() == 0
         fail(one)
         assert escalation.escalate() == 1, "at once, not a minute later"
+
+
+class TestHeld:
+    def test_a_silence_stops_an_escalation_under_way_until_it_ends(self, cell: Cell, boss: User) -> None:
+        make_escalation(boss, boss)
+        one = make_instance(cell=cell)
+        fail(one)
+        now = timezone.now()
+        assert escalation.escalate(now) == 1
+        until = now + timedelta(hours=1)
+        made = services.silence(Silence(instance=one, ends_at=until, reason="a known matter"), actor=boss)
+        assert [escalation.escalate(now + timedelta(seconds=s)) for s in (61, 130, 200)] == [0, 0, 0]
+        services.end_silence(made, actor=boss)
+        assert escalation.escalate(now + timedelta(seconds=265)) == 1
+        assert Page.objects.count() == 2
+
+    def test_nobody_is_told_again_of_what_has_just_ended(self, cell: Cell, boss: User) -> None:
+        """Its alerts are resolved, and it will be once they were quiet for a while."""
+        make_escalation(boss, boss)
+        one = make_instance(cell=cell)
+        fail(one)
+        now = timezone.now()
+        assert escalation.escalate(now) == 1
+        mend(one)
+        assert only_incident().state == "triggered"
+        assert escalation.escalate(now + timedelta(seconds=61)) == 0
+
+    def test_what_mended_itself_before_anybody_was_told_is_told_once(self, cell: Cell, boss: User) -> None:
+        make_escalation(boss, boss)
+        one = make_instance(cell=cell)
+        fail(one)
+        mend(one)
+        now = timezone.now()
+        assert [escalation.escalate(now + timedelta(seconds=s)) for s in (0, 61, 130)] == [1, 0, 0]
 
 
 class TestInhibition:
