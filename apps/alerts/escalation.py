@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import Max
 from django.urls import reverse
 from django.utils import timezone
 
@@ -220,13 +220,10 @@ def _is_muted(escalation: Escalation) -> bool:
 
     What mended itself before anybody was told is told all the same, once.
     """
-    muted = list(
-        escalation.incident.alerts.filter(state=AlertState.OPEN)
-        .order_by()
-        .values_list(Q(silence__isnull=False) | Q(inhibited_by__isnull=False), flat=True)
-        .distinct()
-    )
-    return False not in muted if muted else escalation.turn > 0
+    rows = escalation.incident.alerts.filter(state=AlertState.OPEN).order_by()
+    by = rows.values_list("silence_id", "inhibited_by_id").distinct()
+    muted = [bool(silence or inhibitor) for silence, inhibitor in by]
+    return all(muted) if muted else escalation.turn > 0
 
 
 def _whom(step: EscalationStep, now: datetime) -> tuple[Any | None, list[int]]:

@@ -265,7 +265,8 @@ def _input(row: Mapping[str, Any]) -> Input:
     limits = [row.get("min"), row.get("max")]
     if any(limit is not None and (not isinstance(limit, int) or type_ != "integer") for limit in limits):
         raise ValueError("“min” and “max” are whole numbers, for the type integer.")
-    if None not in limits and limits[0] > limits[1]:
+    low, high = limits
+    if low is not None and high is not None and low > high:
         raise ValueError("“min” is above “max”: nothing would fit.")
     made = Input(
         name,
