@@ -18,6 +18,7 @@ from apps.fleet.models import Placement
 
 from .choices import AlertState, DecisionState, Verdict
 from .models import RecoveryDecision, RecoveryPolicy
+from .models.recovery import DECLINED
 from .nudging import nudge
 from .services import Refused
 from .telling import of_incident, tell
@@ -69,7 +70,7 @@ def decide(decision: RecoveryDecision, *, yes: bool, actor: Any) -> None:
             fields = {
                 "state": DecisionState.CLOSED,
                 "ended_at": timezone.now(),
-                "result": f"declined by {actor}"[:300],
+                "result": f"{DECLINED}{actor}"[:300],
             }
         if not rows.update(**fields):
             raise Refused("It no longer waits for approval.")

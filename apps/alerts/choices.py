@@ -1,6 +1,12 @@
 """Words of alerting, and which state may follow which."""
 
+from datetime import timedelta
+
 from django.db import models
+
+#: A time that lies further ahead than it was put off, and this more, was put off while the clock was wrong. Two machines'
+#: clocks differ by less.
+JUMP = timedelta(minutes=1)
 
 
 class Severity(models.TextChoices):

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,13 +18,13 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import EscalationState, IncidentState, PageState, at_least
+from .choices import JUMP, AlertState, EscalationState, IncidentState, PageState, at_least
 from .models import Channel, Escalation, EscalationPolicy, EscalationStep, Incident, Page
 from .nudging import nudge
 from .rotations import on_call, within
 from .telling import of_incident, tell
 
-#: Seconds after which a step that reached nobody gives way to the next.
+#: Seconds after which a step that reached nobody gives way to the next of its round.
 NOBODY = 1
 
 
@@ -55,8 +56,9 @@ def _begin(incident: Incident, policy: EscalationPolicy | None) -> None:
 
 
 def _where(incident: Incident) -> str:
-    names = set(incident.alerts.values_list("account__name", flat=True)) - {None}
-    return f"in {', '.join(sorted(names))}" if names else "in no account"
+    names = sorted(set(incident.alerts.values_list("account__name", flat=True)) - {None})
+    # Of several, who sees the incident through one of them need not know the others by name.
+    return f"in {names[0]}" if len(names) == 1 else f"in {len(names) or 'no'} account{'s' if names else ''}"
 
 
 def _take_up(known: Escalation, policy: EscalationPolicy | None) -> bool:
@@ -140,6 +142,7 @@ def end(incident: Incident, state: str = EscalationState.ENDED) -> None:
 def escalate(now: datetime | None = None) -> int:
     """Take every step that is due; gives how many messages were written."""
     now = now or timezone.now()
+    _after_a_jump(now)
     due = Escalation.objects.filter(state=EscalationState.ACTIVE, next_at__lte=now).order_by("next_at")
     written = 0
     for escalation in due.select_related("incident", "policy")[:500]:
@@ -150,12 +153,20 @@ def escalate(now: datetime | None = None) -> int:
     return written
 
 
+def _after_a_jump(now: datetime) -> None:
+    """Have steps taken whose time no step could have put so far ahead: the clock was wrong when they were put off."""
+    rows = Escalation.objects.filter(state=EscalationState.ACTIVE, next_at__gt=now + JUMP)
+    for pk, next_at, wait in rows.values_list("pk", "next_at", Max("policy__steps__wait"))[:500]:
+        if next_at > now + JUMP + timedelta(seconds=wait or 0):
+            rows.filter(pk=pk, next_at=next_at).update(next_at=now)
+
+
 def _step(escalation: Escalation, now: datetime) -> int:
     """Take one step, if nobody else has; 1 when it wrote a message."""
     incident, policy = escalation.incident, escalation.policy
     steps = list(policy.steps.select_related("schedule", "channel")) if policy else []
     mine = Escalation.objects.filter(pk=escalation.pk, state=EscalationState.ACTIVE, turn=escalation.turn)
-    if policy and _is_quiet(policy, incident, now):
+    if policy and (_is_quiet(policy, incident, now) or _is_muted(escalation)):
         mine.update(next_at=now + timedelta(minutes=1))
         return 0
     taken = escalation.turn - escalation.began
@@ -170,7 +181,9 @@ def _step(escalation: Escalation, now: datetime) -> int:
         return 0
     step = steps[taken % len(steps)]
     recipient, channels = _whom(step, now)
-    wait = step.wait if channels else NOBODY
+    # Who comes next is told at once; a round that reached nobody is not begun again before it would have been.
+    is_last = (taken + 1) % len(steps) == 0
+    wait = step.wait if channels or is_last else NOBODY
     if not mine.update(turn=escalation.turn + 1, next_at=now + timedelta(seconds=wait)):
         return 0
     whom = str(recipient or step.channel or step.schedule)
@@ -200,6 +213,17 @@ def _is_quiet(policy: EscalationPolicy, incident: Incident, now: datetime) -> bo
     """Quiet hours: nobody is told of what is less bad than the policy says."""
     quiet = within(now, policy.zone, policy.quiet_from, policy.quiet_until)
     return quiet and incident.severity not in at_least(policy.quiet_below)
+
+
+def _is_muted(escalation: Escalation) -> bool:
+    """Whether nobody is to be told for now: all of its open alerts are silenced or explained, or none is open any more.
+
+    What mended itself before anybody was told is told all the same, once.
+    """
+    rows = escalation.incident.alerts.filter(state=AlertState.OPEN).order_by()
+    by = rows.values_list("silence_id", "inhibited_by_id").distinct()
+    muted = [bool(silence or inhibitor) for silence, inhibitor in by]
+    return all(muted) if muted else escalation.turn > 0
 
 
 def _whom(step: EscalationStep, now: datetime) -> tuple[Any | None, list[int]]:

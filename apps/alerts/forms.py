@@ -291,8 +291,6 @@ class RecoveryForm(PlacedForm, forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if bool(cleaned.get("hours_from")) != bool(cleaned.get("hours_until")):
-            self.add_error("hours_until", "Give both ends, or none.")
         if (cleaned.get("remedy") == Remedy.RUNBOOK) != bool(cleaned.get("runbook")):
             self.add_error("runbook", "A runbook belongs to the answer “run a runbook”, which needs one.")
         self.instance.labels = cleaned.get("with_labels") or {}

@@ -1,9 +1,13 @@
-"""What nobody would be told of: severities for which no escalation policy is there."""
+"""What nobody would be told of: severities for which no escalation policy is there, people who cannot be reached."""
 
 from collections.abc import Sequence
+from datetime import datetime
+
+from django.utils import timezone
 
 from .choices import Severity, at_least
-from .models import EscalationPolicy
+from .models import Channel, EscalationPolicy, EscalationStep, OnCallSchedule
+from .rotations import on_call
 
 #: What somebody has to be told of; what is only information is to be seen.
 TOLD = (Severity.CRITICAL, Severity.WARNING)
@@ -21,6 +25,20 @@ def gaps() -> list[str]:
         f"No escalation policy fits {' or '.join(words)} incidents{outside}: nobody is told of them."
         for outside, words in found.items()
     ]
+
+
+def unreachable(at: datetime | None = None) -> list[str]:
+    """In words, of whom policies tell and who could not be told now: nobody on call, or no channel of theirs. Some queries a schedule."""
+    at = at or timezone.now()
+    found = []
+    steps = EscalationStep.objects.filter(policy__is_enabled=True, schedule__isnull=False)
+    for schedule in OnCallSchedule.objects.filter(pk__in=steps.values("schedule_id")):
+        person = on_call(schedule, at)
+        if person is None:
+            found.append(f"Nobody is on call on {schedule}, of which an escalation policy tells.")
+        elif not Channel.objects.filter(owner=person, is_enabled=True).exists():
+            found.append(f"{person} is on call on {schedule} and has no channel that is enabled.")
+    return found
 
 
 def _outside(policies: Sequence[EscalationPolicy], severity: str) -> str | None:

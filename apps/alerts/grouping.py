@@ -17,7 +17,7 @@ from apps.operations.models import Operation
 from apps.releases.models import Rollout, RolloutTarget
 
 from . import escalation
-from .choices import OPEN_INCIDENT, RANK, AlertState, IncidentState, Severity, worst
+from .choices import JUMP, OPEN_INCIDENT, RANK, AlertState, IncidentState, Severity, worst
 from .models import Alert, Incident
 from .telling import of_incident, tell
 
@@ -209,7 +209,8 @@ def close_quiet() -> int:
     """Resolve incidents all of whose alerts have been resolved for a while; gives how many."""
     before = timezone.now() - timedelta(seconds=settings.ALERTS_QUIET_SECONDS)
     closed = 0
-    rows = Incident.objects.filter(Q(quiet_since__lte=before), state__in=OPEN_INCIDENT)
+    quiet = Q(quiet_since__lte=before) | Q(quiet_since__gt=timezone.now() + JUMP)
+    rows = Incident.objects.filter(quiet, state__in=OPEN_INCIDENT)
     for incident in rows.annotate(last=Max("alerts__resolved_at")):
         now = timezone.now()
         closed += Incident.objects.filter(pk=incident.pk, state__in=OPEN_INCIDENT).update(

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from . import intake
-from .choices import Severity, SignalState
+from .choices import JUMP, Severity, SignalState
 from .models import Heartbeat
 from .seals import token_hash
 
@@ -30,6 +30,8 @@ def beat(token: uuid.UUID) -> bool:
 def look() -> int:
     """Tell of those that have become late; gives how many. Each is claimed by a conditional UPDATE, so told once."""
     now, late = timezone.now(), 0
+    # Heard of in the future: the clock was wrong then. From now on it counts anew.
+    Heartbeat.objects.filter(last_at__gt=now + JUMP).unrecorded_update(last_at=now)
     for heartbeat in Heartbeat.objects.filter(is_enabled=True, is_late=False).order_by("last_at")[:5_000]:
         heard_of = heartbeat.last_at or heartbeat.created_at
         if (now - heard_of).total_seconds() <= heartbeat.every + heartbeat.grace:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Case, IntegerField, When
 from django.urls import reverse
 
 from apps.access.scoping import visible
@@ -43,9 +44,9 @@ def notice(
 
 def going_on(user: Any) -> list[Notice]:
     """The worst and newest open incidents that `user` sees. One query."""
-    rows = visible(user, Incident.objects.filter(state__in=OPEN_INCIDENT)).order_by("-id")
-    found = sorted(rows.values_list(*COLUMNS)[:50], key=lambda row: RANK[Severity(row[2])])
-    return [notice(*row) for row in found[:SHOWN]]
+    rank = Case(*[When(severity=s, then=n) for s, n in RANK.items()], output_field=IntegerField())
+    rows = visible(user, Incident.objects.filter(state__in=OPEN_INCIDENT)).order_by(rank, "-id")
+    return [notice(*row) for row in rows.values_list(*COLUMNS)[:SHOWN]]
 
 
 def on_instances(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:

@@ -1,18 +1,20 @@
 """What stands in the panels of alerting's pages."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.access.scoping import visible
+from apps.accounts.models import Account
 from apps.core.templatetags.ui import at, duration
 
 from .choices import Remedy
 from .models import EscalationPolicy, EscalationStep, OnCallSchedule, RecoveryPolicy
 from .queries import IncidentPage
-from .rotations import next_handover, on_call, turns_of
+from .rotations import changes_at, on_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,8 @@ def on_call_lines() -> list[OnCallLine]:
     at_ = timezone.now()
     lines = []
     for schedule in OnCallSchedule.objects.all():
-        people = [m.user for m in schedule.members.select_related("user") if m.user.is_active]
-        until = next_handover(turns_of(schedule, people), at_) if people else None
-        then = on_call(schedule, until + timedelta(seconds=1)) if until else None
+        until = changes_at(schedule, at_)
+        then = on_call(schedule, until) if until else None
         lines.append(OnCallLine(schedule, on_call(schedule, at_), until, then))
     return lines
 
@@ -83,14 +84,26 @@ class PolicyLine:
 
     policy: EscalationPolicy
     steps: list[str]
+    account: str = ""
 
 
-def policy_lines() -> list[PolicyLine]:
-    """All escalation policies, in the order in which they are asked."""
+def policy_lines(user: Any) -> list[PolicyLine]:
+    """All escalation policies, in the order in which they are asked; an account that `user` does not see has no name."""
     rows = EscalationPolicy.objects.select_related("account").prefetch_related(
         "steps__schedule", "steps__channel"
     )
-    return [PolicyLine(p, [_step(s) for s in p.steps.all()]) for p in rows]
+    found = list(rows)
+    seen = set(
+        visible(user, Account).filter(pk__in=[p.account_id for p in found]).values_list("pk", flat=True)
+    )
+    return [
+        PolicyLine(
+            p,
+            [_step(s) for s in p.steps.all()],
+            str(p.account) if p.account_id in seen else "another account" if p.account_id else "",
+        )
+        for p in found
+    ]
 
 
 def _step(step: EscalationStep) -> str:

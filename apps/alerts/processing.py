@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import connection, transaction
-from django.db.models import F, Min
+from django.db.models import F, Min, Q
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from apps.access.services import system_actor
@@ -17,7 +18,7 @@ from apps.core.models import Event
 from apps.fleet.models import Instance
 
 from . import grouping, muting
-from .choices import AlertState, SignalState
+from .choices import JUMP, AlertState, SignalState
 from .models import Alert, IncidentEvent, SeenSignature, Signal
 from .nudging import nudge
 
@@ -80,29 +81,20 @@ def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert], list[Ale
     by_print: dict[str, list[Signal]] = {}
     for signal in signals:
         by_print.setdefault(signal.fingerprint, []).append(signal)
-    prints = list(by_print)
-    open_now = {a.fingerprint: a for a in Alert.objects.filter(fingerprint__in=prints, state=AlertState.OPEN)}
-    since = timezone.now() - FLAP_WITHIN
-    lately = {
-        a.fingerprint: a
-        for a in Alert.objects.filter(
-            fingerprint__in=[p for p in prints if p not in open_now], resolved_at__gte=since
-        )
-        .select_related("incident")
-        .order_by("id")
-    }
+    known, flapped = _known(list(by_print))
     versions = _versions(signals)
     new: list[Alert] = []
     changed: dict[int, Alert] = {}
     opened, ended, turned = [], [], []
     for key, said in by_print.items():
-        before = open_now.get(key) or lately.get(key)
+        before = known.get(key)
         was_open = before is not None and before.is_open
         severity = before.severity if before is not None else ""
         alert = _apply_all(before, said, versions)
         if alert is None:
             continue  # resolved before anybody heard of it
         if alert._state.adding:
+            alert.flaps += flapped.get(key, 0)
             new.append(alert)
         else:
             changed[alert.pk] = alert
@@ -115,6 +107,25 @@ def apply(signals: Sequence[Signal]) -> tuple[list[Alert], list[Alert], list[Ale
     Alert.objects.bulk_create(new, batch_size=2_000)
     Alert.objects.bulk_update(changed.values(), FIELDS, batch_size=500)
     return opened, ended, turned
+
+
+def _known(prints: Sequence[str]) -> tuple[dict[str, Alert], dict[str, int]]:
+    """By fingerprint: the alert to go on with, open or resolved lately; how often one has flapped that is gone on with by
+    another, because what was told of in an incident that is over stays there. Two queries.
+    """
+    known = {a.fingerprint: a for a in Alert.objects.filter(fingerprint__in=prints, state=AlertState.OPEN)}
+    since = timezone.now() - FLAP_WITHIN
+    rest = [p for p in prints if p not in known]
+    rows = Alert.objects.filter(fingerprint__in=rest, resolved_at__gte=since).select_related("incident")
+    flapped: dict[str, int] = {}
+    for alert in rows.order_by("id"):
+        if alert.incident is not None and not alert.incident.is_open:
+            flapped[alert.fingerprint] = alert.flaps + 1
+            known.pop(alert.fingerprint, None)
+        else:
+            flapped.pop(alert.fingerprint, None)
+            known[alert.fingerprint] = alert
+    return known, flapped
 
 
 FIELDS = [
@@ -150,9 +161,6 @@ def _apply_one(alert: Alert | None, signal: Signal, versions: dict[int, str]) ->
         return _resolve(alert, signal)
     if alert is None:
         return _new(signal, versions)
-    if not alert.is_open and alert.incident is not None and not alert.incident.is_open:
-        # What was told of in an incident that is over stays there; it is another alert that still flaps.
-        return _new(signal, versions, flaps=alert.flaps + 1)
     if not alert.is_open:
         alert.state, alert.resolved_at = AlertState.OPEN, None
         alert.flaps += 1
@@ -168,12 +176,12 @@ def _apply_one(alert: Alert | None, signal: Signal, versions: dict[int, str]) ->
     return alert
 
 
-def _new(signal: Signal, versions: dict[int, str], *, flaps: int = 0) -> Alert:
+def _new(signal: Signal, versions: dict[int, str]) -> Alert:
     return Alert(
         fingerprint=signal.fingerprint, source_name=signal.source_name, name=signal.name, severity=signal.severity,
         summary=signal.summary, labels=signal.labels, url=signal.url, version=versions.get(signal.instance_id or 0, ""),
         instance_id=signal.instance_id, cell_id=signal.cell_id, account_id=signal.account_id,
-        tenant_id=signal.tenant_id, opened_at=signal.at, last_at=signal.at, flaps=flaps,
+        tenant_id=signal.tenant_id, opened_at=signal.at, last_at=signal.at,
     )  # fmt: skip
 
 
@@ -195,10 +203,13 @@ def settle() -> int:
     with acting(system_actor("alerts"), reason="", via="system"), transaction.atomic(durable=True):
         if not alone():
             return 0
-        quiet = Alert.objects.filter(resolve_after__lte=now, state=AlertState.OPEN)
+        over = Q(resolve_after__lte=now) | Q(resolve_after__gt=now + JUMP + FLAP_HOLD)
+        quiet = Alert.objects.filter(over, state=AlertState.OPEN)
         touched = set(quiet.values_list("incident_id", flat=True)) - {None}
         cells = set(quiet.values_list("cell_id", flat=True)) - {None}
-        quiet.update(state=AlertState.RESOLVED, resolved_at=F("resolve_after"), resolve_after=None)
+        quiet.update(
+            state=AlertState.RESOLVED, resolved_at=Least(F("resolve_after"), now), resolve_after=None
+        )
         touched |= muting.renew()
         touched |= muting.inhibit(cells)
         grouping.refresh(touched)

@@ -19,7 +19,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.operations import services
-from apps.operations.choices import OPEN, State, Via
+from apps.operations.choices import State, Via
 from apps.operations.models import Operation
 
 from . import approving, intake
@@ -47,6 +47,8 @@ LOCK = 7_320_011
 #: Open alerts read at a time; all of them are decided about, however many there are.
 AT_ONCE = 5_000
 UNDER_WAY = (DecisionState.WAITING, DecisionState.DECIDED, DecisionState.ACTING)
+#: States of operations that an answer waits for. One that waits for approval may do so for days.
+BUSY = (State.PENDING, State.RUNNING)
 FAILED = (DecisionState.NO_HELP, DecisionState.REFUSED)
 #: How an answer ended, in words and as the event's kind; what is in neither did not help.
 WORDS = {
@@ -121,7 +123,7 @@ def _open_alerts(policies: Sequence[RecoveryPolicy]) -> QuerySet[Alert]:
         named = condition(name=p.alert_name, labels=p.labels, account_id=p.account_id, cell_id=p.cell_id)
         answered |= named & Q(severity__in=at_least(p.min_severity))
     under_way = Operation.objects.filter(
-        target_type="instance", target_id=OuterRef("instance_id"), is_changing=True, state__in=OPEN
+        target_type="instance", target_id=OuterRef("instance_id"), is_changing=True, state__in=BUSY
     )
     rows = Alert.objects.filter(answered, ~Exists(under_way), state=AlertState.OPEN, instance__isnull=False)
     return rows.order_by("id")
@@ -137,7 +139,7 @@ def _decide_some(
     for alert in alerts:
         policy = policy_for(policies, alert)
         before = latest.get(alert.pk)
-        if policy is None or (before and before.state in UNDER_WAY):
+        if policy is None or (before and (before.state in UNDER_WAY or before.is_declined)):
             continue
         if (now - alert.opened_at).total_seconds() < policy.delay:
             continue

@@ -96,3 +96,24 @@ def next_at(after: datetime, zone: str, clock: time) -> datetime:
     while (at := datetime.combine(day, clock, tzinfo=ZoneInfo(zone)).astimezone(UTC)) <= after:
         day += timedelta(days=1)
     return at
+
+
+def changes_at(schedule: OnCallSchedule, at: datetime) -> datetime | None:
+    """When somebody else is on call than at an instant, or the next turn begins; None of nobody. Overrides count."""
+    members = [m.user for m in schedule.members.select_related("user") if m.user.is_active]
+    handover = next_handover(turns_of(schedule, members), at) if members else None
+    now, edges = on_call(schedule, at), set()
+    for override in schedule.overrides.filter(ends_at__gt=at):
+        edges |= {moment for moment in (override.starts_at, override.ends_at) if moment > at}
+    for edge in sorted(edge for edge in edges if handover is None or edge < handover):
+        if on_call(schedule, edge) != now:
+            return edge
+    return handover
+
+
+def check_hours(start: time | None, end: time | None, field: str) -> None:
+    """Raises ValidationError on `field` for hours with one end, or with none between them."""
+    if (start is None) != (end is None):
+        raise ValidationError({field: "Give both ends, or none."})
+    if start is not None and start == end:
+        raise ValidationError({field: "Both ends are the same: no time lies between them."})

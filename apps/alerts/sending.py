@@ -20,7 +20,7 @@ from apps.access.services import system_actor
 from apps.core.choices import Tone
 from apps.core.context import acting
 
-from .choices import EscalationState, IncidentState, PageState
+from .choices import JUMP, EscalationState, IncidentState, PageState
 from .models import Channel, Delivery, Escalation, Page
 from .nudging import nudge
 from .seals import Unreadable, from_environment, unseal
@@ -105,7 +105,10 @@ def wake() -> int:
 
 def _due() -> Q:
     now = timezone.now()
-    return Q(state=PageState.PENDING, next_at__lte=now) | Q(state=PageState.SENDING, lease_until__lt=now)
+    far = now + JUMP + timedelta(seconds=max(BACKOFF))  # the clock was wrong when it was put off
+    waits = Q(next_at__lte=now) | Q(next_at__gt=far)
+    lost = Q(lease_until__lt=now) | Q(lease_until__gt=now + JUMP + LEASE)
+    return Q(state=PageState.PENDING) & waits | Q(state=PageState.SENDING) & lost
 
 
 def send_pages() -> int:

@@ -45,7 +45,7 @@
       legend: { show: false },
       cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
       axes: [{ ...axis, space: 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
-      scales: { x: { range: (plot, low, high) => plot.data[0].length === 1 ? [low - room(low), low + room(low)] : [low, high] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: (plot, low, high) => ends(plot, data, low, high) }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
       series: [{}, ...data.series.map((one) => look(one, own(data).indexOf(one), own(data).length === 1 && data.series.length === 1))],
       bands: bands(data.series),
       hooks: {
@@ -55,6 +55,7 @@
           head.textContent = at == null ? latest(data, unit) : `${FORMS.second.format(plot.data[0][at] * 1e3)} · ${data.series.map((one, i) => one.kind === "low" || one.kind === "high" || (one.kind && plot.data[i + 1][at] == null) ? "" : `${data.series.length > 1 ? `${one.label} ` : ""}${shown(plot.data[i + 1][at], one.unit ?? unit)}`).filter(Boolean).join(" · ")}`;
         }],
         drawClear: [(plot) => drawMarks(plot, data.marks ?? [])],
+        setSize: [(plot) => placeMarks(plot, data.marks ?? [])],
         ready: [(plot) => placeMarks(plot, data.marks ?? [])],
         setScale: [(plot, key) => { if (key === "x") placeMarks(plot, data.marks ?? []); }],
       },
@@ -63,6 +64,13 @@
   // Seconds to each side of a single point, for which uPlot would take years: half a day of a day's figure, else minutes.
   const room = (t) => t % 86400 === 0 ? 43200 : 300;
   const latest = (data, unit) => own(data).length === 1 ? shown(own(data)[0].points.at(-1)?.[1], own(data)[0].unit ?? unit) : "";
+
+  // What was done since the last figure is drawn too: the time axis goes on to it.
+  const lastMark = (data, high) => Math.max(high, ...(data.marks ?? []).map(({ t }) => t));
+  function ends(plot, data, low, high) {
+    if (plot.data[0].length === 1) return [low - room(low), lastMark(data, low + room(low))];
+    return [low, high === plot.data[0].at(-1) ? lastMark(data, high) : high];
+  }
 
   // What was done meanwhile: a line in the drawing and, over it, a link to the operation.
   const visible = (plot, marks) => marks.filter(({ t }) => t >= plot.scales.x.min && t <= plot.scales.x.max);

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.test import Client
+from django.utils import timezone
 
 from apps.access.models import User
 from apps.alerts import notices
-from apps.alerts.models import Alert
+from apps.alerts.models import Alert, Incident
 from apps.fleet.models import Cell, Instance
 from tests.alerts.conftest import fail, mend, only_incident
-from tests.factories import grant, make_cell, make_instance, make_tenant, make_user, place
+from tests.factories import as_system, grant, make_cell, make_instance, make_tenant, make_user, place
 
 Many = Callable[[int], list[Instance]]
 
@@ -56,3 +57,19 @@ def test_on_a_shared_instance_a_tenant_is_not_told_of_anothers(cell: Cell, olga:
     assert set(notices.on_tenants(olga, [mine.pk, other.pk])) == {mine.pk, other.pk}
     Alert.objects.update(tenant=other)
     assert set(notices.on_tenants(olga, [mine.pk, other.pk])) == {other.pk}
+
+
+def test_the_worst_stand_first_however_many_came_after_them(olga: User, cell: Cell) -> None:
+    with as_system():
+        made = [
+            Incident.objects.create(
+                title=f"i-{n}", cause_key=f"x:{n}", severity="warning" if n else "critical"
+            )
+            for n in range(60)
+        ]
+    now = timezone.now()
+    Alert.objects.bulk_create(
+        Alert(fingerprint=i.title, source_name="x", name="X", severity=i.severity, cell=cell, account=cell.region.account, incident=i, opened_at=now, last_at=now)
+        for i in made
+    )  # fmt: skip
+    assert notices.going_on(olga)[0].label == "i-0"

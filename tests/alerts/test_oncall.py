@@ -9,23 +9,26 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.access.models import User
-from apps.alerts import escalation, managing, rotations, sending, services
+from apps.alerts import escalation, managing, overriding, rotations, sending, services
 from apps.alerts.forms import OnCallForm
 from apps.alerts.models import Channel, Delivery, Escalation, OnCallOverride, OnCallSchedule, Page
+from apps.alerts.panels import on_call_lines
 from apps.alerts.rotations import Turns, next_handover, place_at, within
 from apps.audit.models import AuditEntry
 from apps.core.models import Event
 from apps.fleet.models import Instance
-from tests.alerts.conftest import fail, make_channel, make_escalation, mend, only_incident
+from tests.alerts.conftest import fail, make_channel, make_escalation, make_recovery, mend, only_incident
 from tests.factories import as_system, make_user
 
 Many = Callable[[int], list[Instance]]
@@ -113,6 +116,61 @@ class TestTurns:
             User.objects.filter(pk=ann.pk).update(is_active=False)
         assert rotations.on_call(schedule, at) == ben
         assert rotations.on_call(schedule, at + timedelta(hours=2)) == ben, "ann has left"
+
+
+@pytest.mark.parametrize("night", [date(2026, 3, 29), date(2026, 10, 25)])
+def test_who_stands_in_over_the_night_in_which_the_clock_jumps(boss: User, night: date) -> None:
+    """From 01:30 to 03:30 on the wall: one hour in spring, three in autumn; by the instant nobody is on call twice or never."""
+    berlin, ann, ben = ZoneInfo("Europe/Berlin"), make_user("ann"), make_user("ben")
+    schedule = managing.save_schedule(
+        OnCallSchedule(name="p", zone="Europe/Berlin", handover=time(2, 30), starts_on=night - timedelta(days=2), days=1),
+        people=[ann, boss], actor=boss,
+    )  # fmt: skip
+    start, end = (
+        datetime.combine(night, at, tzinfo=berlin).astimezone(UTC) for at in (time(1, 30), time(3, 30))
+    )
+    with time_machine.travel(start - timedelta(days=1)):
+        overriding.stand_in(
+            schedule=schedule, user=ben, starts_at=start, ends_at=end, reason="dentist", actor=boss
+        )
+    moments = [start + timedelta(minutes=10 * n) for n in range(-6, 30)]
+    on = [rotations.on_call(schedule, at) for at in moments]
+    assert [a == ben for a in on] == [start <= at < end for at in moments]
+    assert end - start == (timedelta(hours=1) if night.month == 3 else timedelta(hours=3))
+    assert {on[0], on[-1]} == {ann, boss}, "the handover that he covered happened meanwhile"
+    # What the page says: until when, and who is next.
+    assert rotations.changes_at(schedule, start - timedelta(hours=1)) == start
+    assert rotations.changes_at(schedule, start) == end or night.month == 10
+    assert rotations.changes_at(schedule, end) == rotations.next_handover(
+        rotations.turns_of(schedule, [ann, boss]), end
+    )
+
+
+def test_the_page_says_until_when_somebody_stands_in(boss: User) -> None:
+    ann, ben = make_user("ann"), make_user("ben")
+    schedule = managing.save_schedule(
+        OnCallSchedule(name="p", starts_on=date(2026, 1, 1), days=30), people=[ann], actor=boss
+    )
+    with time_machine.travel(datetime(2026, 1, 5, 12, tzinfo=UTC), tick=False):
+        until = timezone.now() + timedelta(hours=2)
+        overriding.stand_in(
+            schedule=schedule, user=ben, starts_at=timezone.now(), ends_at=until, reason="dentist", actor=boss
+        )
+        (line,) = on_call_lines()
+        assert (line.now, line.until, line.then) == (ben, until, ann)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(time(22), None), (None, time(6)), (time(22), time(22))],
+    ids=["no end", "no start", "empty"],
+)
+def test_hours_that_hold_nothing_are_refused(boss: User, start: time | None, end: time | None) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        make_escalation(boss, boss, quiet_from=start, quiet_until=end)
+    assert set(refusal.value.message_dict) == {"quiet_until"}
+    with pytest.raises(ValidationError):
+        make_recovery(boss, hours_from=start, hours_until=end)
 
 
 class TestEscalation:

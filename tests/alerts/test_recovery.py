@@ -18,10 +18,10 @@ from apps.alerts import approving, managing, processing, recovery, rehearsing, s
 from apps.alerts.models import Alert, Incident, RecoveryDecision, RecoveryPolicy, Signal
 from apps.core.models import Event
 from apps.fleet.models import Cell, Instance
-from apps.operations.models import Operation
+from apps.operations.models import ApprovalRule, Operation
 from apps.operations.services import submit
 from tests.alerts.conftest import fail, make_recovery, mend, open_alerts, recover
-from tests.factories import make_cell, make_instance, make_tenant, make_user, place
+from tests.factories import as_system, make_cell, make_instance, make_tenant, make_user, place
 
 Many = Callable[[int], list[Instance]]
 
@@ -92,6 +92,17 @@ class TestDeciding:
         submit(kind="restart", target_id=one.pk, actor=boss, reason="mine")
         fail(one)
         assert recover() == 0
+
+    def test_it_does_not_wait_for_what_waits_for_approval(self, boss: User, instances: Many) -> None:
+        """That may take days, in which the instance would stay down."""
+        make_recovery(boss)
+        (one,) = instances(1)
+        with as_system():
+            ApprovalRule.objects.create(kind="deploy", note="x")
+        asked = submit(kind="deploy", target_id=one.pk, params={"version": "2.0"}, actor=boss, reason="mine")
+        assert asked.state == "awaiting_approval"
+        fail(one)
+        assert recover() == 1
 
     def test_a_dry_run_does_nothing_and_keeps_its_limits(self, boss: User, instances: Many) -> None:
         make_recovery(boss, is_dry_run=True, per_cell=2)
@@ -395,6 +406,20 @@ class TestNotNeededAnyMore:
             recovery.see_results()
         policy.refresh_from_db()
         assert policy.broken_at is not None
+
+    def test_who_said_no_is_not_asked_again_while_it_goes_on(self, boss: User, cell: Cell) -> None:
+        make_recovery(boss, max_affected=0, cooldown=0)
+        one = make_instance(cell=cell)
+        place(make_tenant(), one)
+        fail(one)
+        recover()
+        approving.decide(RecoveryDecision.objects.get(), yes=False, actor=boss)
+        assert (recover(), states()) == (0, ["closed"])
+        mend(one)
+        with time_machine.travel(timezone.now() + timedelta(hours=1)):
+            fail(one)
+            recover()
+        assert states() == ["closed", "waiting"], "another time is another question"
 
     def test_an_answer_that_waits_is_not_approved_once_it_makes_no_sense(
         self, boss: User, cell: Cell

@@ -127,6 +127,17 @@ class TestThreshold:
         assert tell() == 1
         assert open_alerts() == 0
 
+    def test_one_that_was_made_worse_is_told_of_again(self, boss: User, instances: Many) -> None:
+        (one,) = instances(1)
+        made = rule(boss, threshold=5, severity="warning")
+        history(one, errors=0.10)
+        tell()
+        made.severity = "critical"
+        keeping.save(made, actor=boss)
+        assert (tell(), tell()) == (1, 0)
+        alert = Alert.objects.select_related("incident").get()
+        assert (alert.severity, alert.incident and alert.incident.severity) == ("critical", "critical")
+
     def test_a_rule_that_is_switched_off_lets_go(self, boss: User, instances: Many) -> None:
         made = rule(boss)
         history(instances(1)[0], errors=0.5)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404
 from django.test import Client
 from django.utils import timezone
@@ -21,6 +21,7 @@ from apps.alerts.runbooks import keeping, reading, running
 from apps.alerts.services import Refused
 from apps.core.models import Event
 from apps.fleet.models import Cell, Instance
+from apps.operations import runner
 from apps.operations.models import Operation
 from tests.alerts.conftest import fail, make_recovery, mend, only_incident, recover
 from tests.alerts.test_recovery import end, states
@@ -106,6 +107,27 @@ class TestReading:
             with pytest.raises(reading.Malformed):
                 definition.clean(bad)
 
+    def test_how_long_a_step_takes_is_a_number_whatever_the_inputs_type(
+        self, boss: User, instances: Many
+    ) -> None:
+        """Else a run would begin that nothing could end."""
+        text = TEXT.replace("type: integer, default: 5, min: 0, max: 60", "type: text, default: soon")
+        definition = reading.read(text)
+        for given in ({}, {"watch": "-5"}, {"watch": "1e3"}, {"watch": "²"}):
+            with pytest.raises(reading.Malformed, match="how long “Watch” takes"):
+                definition.clean(given)
+        assert definition.clean({"watch": "5"})["watch"] == "5"
+        book = keeping.save(text, note="x", actor=boss)
+        with pytest.raises(reading.Malformed):
+            start(book, instances(1)[0], boss)
+        with pytest.raises(ValidationError):
+            make_recovery(boss, remedy="runbook", runbook=book)
+        assert not RunbookRun.objects.exists()
+
+    def test_limits_between_which_nothing_lies(self) -> None:
+        with pytest.raises(reading.Malformed, match="nothing would fit"):
+            reading.read(TEXT.replace("min: 0, max: 60", "min: 60, max: 0"))
+
 
 class TestKeeping:
     def test_each_change_is_a_version_and_the_same_text_none(self, boss: User, book: Runbook) -> None:
@@ -138,6 +160,25 @@ class TestKeeping:
 
 
 class TestRunning:
+    def test_an_edit_meanwhile_changes_no_run_that_goes_on(
+        self, book: Runbook, boss: User, instances: Many
+    ) -> None:
+        """It keeps the version it began with; the next run has the new one."""
+        one, two = instances(2)
+        first = start(book, one, boss, "a")
+        running.advance()
+        changed = TEXT.replace("do: restart", "do: diagnose", 1)
+        assert changed != TEXT
+        keeping.save(changed, note="not so hard", actor=boss, runbook=book)
+        second = start(book, two, boss, "b")
+        for _ in range(3):
+            runner.run_due()
+            running.advance()
+        assert (first.version.number, second.version.number) == (1, 2)
+        kinds = Operation.objects.order_by("id").values_list("target_id", "kind")
+        assert dict(kinds)[one.pk] == "restart" and dict(kinds)[two.pk] == "diagnose"
+        assert first.steps.count() == len(running.definition_of(first.version).steps)
+
     def test_step_by_step_as_operations(self, book: Runbook, olga: User, instances: Many) -> None:
         (one,) = instances(1)
         run = start(book, one, olga, watch=3)

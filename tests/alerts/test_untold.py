@@ -14,11 +14,20 @@ from django.utils import timezone
 
 from apps.access.models import User
 from apps.alerts import certificates, escalation, gaps, managing, processing, services
-from apps.alerts.models import Alert, Escalation, EscalationPolicy, EscalationStep, Incident, Page
+from apps.alerts.models import (
+    Alert,
+    Channel,
+    Escalation,
+    EscalationPolicy,
+    EscalationStep,
+    Incident,
+    Page,
+    Silence,
+)
 from apps.core.models import Event
 from apps.fleet.models import Cell, Certificate, Instance
 from tests.alerts.conftest import fail, make_channel, make_escalation, mend, only_incident, see
-from tests.factories import as_system, grant, make_account, make_cell, make_instance, make_user
+from tests.factories import as_system, grant, make_account, make_cell, make_instance, make_role, make_user
 
 Many = Callable[[int], list[Instance]]
 
@@ -83,6 +92,27 @@ class TestNobody:
             escalation.find_policies()
 
 
+def test_who_sees_one_account_reads_no_others_name(cell: Cell, boss: User) -> None:
+    """Neither on the timeline of an incident in several accounts, nor on the page of who is on call."""
+    theirs = make_cell("far", account=make_account("northwind-byoc"))
+    by_channel(boss, "theirs", account=theirs.region.account, min_severity="info")
+    by_channel(boss, "mine", account=make_account("third"))
+    with as_system():
+        incident = Incident.objects.create(title="x", cause_key="dependency:x", severity="critical")
+    fail([make_instance(cell=cell), make_instance(cell=theirs)])
+    Alert.objects.update(incident=incident)
+    Escalation.objects.all().delete()
+    with as_system():
+        EscalationPolicy.objects.all().update(is_enabled=False)
+        escalation.begin(incident)
+    assert told("untold")[-1] == "no escalation policy fits it: critical, in 2 accounts"
+    viewer = make_user("viewer")
+    grant(viewer, "viewer", "account", cell.region.account)
+    for page in (page_of(viewer, "alerts:on_call"), page_of(viewer, "alerts:incident", incident.pk)):
+        assert "northwind" not in page
+    assert "northwind-byoc only" in page_of(boss, "alerts:on_call")
+
+
 class TestGaps:
     def test_what_nobody_is_told_of_stands_on_the_page(self, boss: User, cell: Cell) -> None:
         both = "No escalation policy fits critical or warning incidents: nobody is told of them."
@@ -100,6 +130,34 @@ class TestGaps:
             policy.steps.all().delete()
             EscalationPolicy.objects.filter(name="worst").update(is_enabled=False)
         assert len(gaps.gaps()) == 1, "one without steps tells nobody"
+
+    def test_who_is_on_call_and_cannot_be_reached(self, boss: User) -> None:
+        policy = make_escalation(boss, boss)
+        assert gaps.unreachable() == []
+        with as_system():
+            Channel.objects.update(is_enabled=False)
+        words = f"{boss} is on call on always-boss and has no channel that is enabled."
+        assert gaps.unreachable() == [words]
+        assert words in page_of(boss, "alerts:on_call")
+        with as_system():
+            policy.steps.get().schedule.members.all().delete()
+        assert gaps.unreachable() == [
+            "Nobody is on call on always-boss, of which an escalation policy tells."
+        ]
+        with as_system():
+            EscalationPolicy.objects.update(is_enabled=False)
+        assert gaps.unreachable() == [], "of which nothing tells"
+
+    def test_a_round_that_reached_nobody_is_not_begun_again_at_once(self, cell: Cell, boss: User) -> None:
+        """Somebody may have added a channel by then."""
+        make_escalation(boss, boss, channels=0, repeats=1)
+        fail(make_instance(cell=cell))
+        now = timezone.now()
+        for seconds in (0, 2, 4, 61, 63):
+            escalation.escalate(now + timedelta(seconds=seconds))
+        assert told("unreached") == ["boss has no channel that is enabled"] * 2
+        make_channel(boss, "mine", owner=boss)
+        assert Escalation.objects.get().state == "active"
 
     def test_the_link_fills_the_form(self, boss: User) -> None:
         client = Client()
@@ -172,6 +230,40 @@ class TestWorse:
         assert escalation.escalate() == 1, "at once, not a minute later"
 
 
+class TestHeld:
+    def test_a_silence_stops_an_escalation_under_way_until_it_ends(self, cell: Cell, boss: User) -> None:
+        make_escalation(boss, boss)
+        one = make_instance(cell=cell)
+        fail(one)
+        now = timezone.now()
+        assert escalation.escalate(now) == 1
+        until = now + timedelta(hours=1)
+        made = services.silence(Silence(instance=one, ends_at=until, reason="a known matter"), actor=boss)
+        assert [escalation.escalate(now + timedelta(seconds=s)) for s in (61, 130, 200)] == [0, 0, 0]
+        services.end_silence(made, actor=boss)
+        assert escalation.escalate(now + timedelta(seconds=265)) == 1
+        assert Page.objects.count() == 2
+
+    def test_nobody_is_told_again_of_what_has_just_ended(self, cell: Cell, boss: User) -> None:
+        """Its alerts are resolved, and it will be once they were quiet for a while."""
+        make_escalation(boss, boss)
+        one = make_instance(cell=cell)
+        fail(one)
+        now = timezone.now()
+        assert escalation.escalate(now) == 1
+        mend(one)
+        assert only_incident().state == "triggered"
+        assert escalation.escalate(now + timedelta(seconds=61)) == 0
+
+    def test_what_mended_itself_before_anybody_was_told_is_told_once(self, cell: Cell, boss: User) -> None:
+        make_escalation(boss, boss)
+        one = make_instance(cell=cell)
+        fail(one)
+        mend(one)
+        now = timezone.now()
+        assert [escalation.escalate(now + timedelta(seconds=s)) for s in (0, 61, 130)] == [1, 0, 0]
+
+
 class TestInhibition:
     def test_when_a_cell_is_no_longer_down_what_still_fails_in_it_is_told_of(
         self, cell: Cell, boss: User, instances: Many
@@ -234,3 +326,28 @@ def test_who_sees_another_account_sees_nothing_of_it(cell: Cell) -> None:
     stranger = make_user("stranger")
     grant(stranger, "operator", "account", make_account("far"))
     assert "nobody is told" not in page_of(stranger, "fleet:overview")
+
+
+class TestMending:
+    def ends(self, cell: Cell) -> Incident:
+        now = timezone.now()
+        Certificate.objects.create(
+            instance=make_instance(cell=cell), not_before=now - timedelta(days=80), not_after=now + timedelta(hours=9), key="Ed25519"
+        )  # fmt: skip
+        certificates.look()
+        processing.process_signals()
+        return only_incident()
+
+    def test_a_certificate_that_ends_is_rotated_from_the_incident_and_not_restarted(
+        self, cell: Cell, boss: User
+    ) -> None:
+        page = page_of(boss, "alerts:incident", self.ends(cell).pk)
+        assert "Rotate certificate" in page and "/act/restart/" not in page
+
+    def test_only_for_who_may(self, cell: Cell) -> None:
+        incident = self.ends(cell)
+        role = make_role("mends", ["view", "restart"])
+        restarter = make_user("restarter")
+        grant(restarter, role.name, "account", cell.region.account)
+        page = page_of(restarter, "alerts:incident", incident.pk)
+        assert "Rotate certificate" not in page and "Run a runbook" in page

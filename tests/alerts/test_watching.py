@@ -12,7 +12,8 @@ import pytest
 from django.utils import timezone
 
 from apps.alerts import watching
-from apps.alerts.models import Signal
+from apps.alerts.models import Escalation, Incident, Page, Signal
+from tests.factories import as_system
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,3 +70,22 @@ def test_a_watcher_that_is_away_stops_nothing(settings: Any) -> None:
 def test_nobody_is_told_where_nobody_watches(settings: Any) -> None:
     settings.ALERTS_WATCHER_URL = ""
     assert not watching.beat()
+
+
+@pytest.mark.parametrize("what", ["a step", "a page", "a page that a dead worker held"])
+def test_nor_while_nobody_is_told(watcher: list[str], caplog: pytest.LogCaptureFixture, what: str) -> None:
+    """Signals may be worked through while steps or pages are not."""
+    ago = timezone.now() - timedelta(seconds=watching.STUCK + 5)
+    if what == "a step":
+        with as_system():
+            incident = Incident.objects.create(title="x", cause_key="x", severity="critical")
+        row: Escalation | Page = Escalation.objects.create(incident=incident, next_at=ago)
+    elif what == "a page":
+        row = Page.objects.create(title="x", body="x", next_at=ago)
+    else:
+        row = Page.objects.create(title="x", body="x", state="sending", next_at=ago, lease_until=ago)
+    assert not watching.beat()
+    assert "for more than 120 s" in caplog.text
+    type(row).objects.update(state="ended" if what == "a step" else "sent")
+    assert watching.beat()
+    assert watcher == ["/beat"]

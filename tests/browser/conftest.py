@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,16 @@ class Portal:
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url(self.address + "/")
 
+    @property
+    def fleet(self) -> Path:
+        """Where its local fleet keeps its processes."""
+        return next(self.data.glob("**/instances")).parent
+
+    def endpoint(self, instance: str) -> tuple[str, int]:
+        """Where an instance listens, as its own record says."""
+        record = json.loads((self.fleet / "instances" / instance / "instance.json").read_text())
+        return "127.0.0.1", int(record["port"])
+
     def pid_of(self, instance: str) -> int:
         """The pid of an instance's process, as an operator finds it with `ps`."""
         done = subprocess.run(
@@ -79,7 +90,8 @@ def portal() -> Iterator[Portal]:
     drop = ("DATABASE_URL", "DRAMATIQ_BROKER_URL", "SECRET_KEY", "DAYTWO_TEST_CLUSTER")
     environment = {key: value for key, value in os.environ.items() if key not in drop}
     environment |= {"DAYTWO_DATA_DIR": str(data), "PORT": str(port), "PYTHONUNBUFFERED": "1"}
-    environment |= {"ALERTS_QUIET_SECONDS": "4"}  # a walk need not wait long to see an incident resolve
+    # A walk need not wait long to see an incident resolve, and a certificate that is near its end.
+    environment |= {"ALERTS_QUIET_SECONDS": "4", "CERTIFICATES_LOOK_SECONDS": "5"}
     log = data / "up.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

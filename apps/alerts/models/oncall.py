@@ -129,9 +129,10 @@ class EscalationPolicy(BaseModel):
         return self.name
 
     def clean(self) -> None:
-        from ..rotations import check_zone
+        from ..rotations import check_hours, check_zone
 
         check_zone(self.zone)
+        check_hours(self.quiet_from, self.quiet_until, "quiet_until")
 
 
 class EscalationStep(BaseModel):

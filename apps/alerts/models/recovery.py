@@ -78,9 +78,14 @@ class RecoveryPolicy(BaseModel):
         return self.name
 
     def clean(self) -> None:
-        from ..rotations import check_zone
+        from ..rotations import check_hours, check_zone
 
         check_zone(self.zone)
+        check_hours(self.hours_from, self.hours_until, "hours_until")
+
+
+#: How the result of an answer begins that somebody declined.
+DECLINED = "declined by "
 
 
 class RecoveryDecision(models.Model):
@@ -132,3 +137,8 @@ class RecoveryDecision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_verdict_display()} on alert {self.alert_id}"
+
+    @property
+    def is_declined(self) -> bool:
+        """Whether somebody said no: while the alert is open nobody is asked again."""
+        return self.state == DecisionState.CLOSED and self.result.startswith(DECLINED)

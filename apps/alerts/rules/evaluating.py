@@ -138,7 +138,8 @@ def _say(rule: AlertRule, finding: Finding, now: datetime) -> int:
     mine = Alert.objects.filter(source_name=SOURCE, state=AlertState.OPEN, labels__rule=str(rule.pk))
     told = {a.fingerprint: a for a in mine}
     over = [a for key, a in told.items() if key not in firing and _is_judged(a, finding)]
-    return _write([s for key, s in firing.items() if key not in told], over, now)
+    new = [s for key, s in firing.items() if key not in told or told[key].severity != s.severity]
+    return _write(new, over, now)
 
 
 def _is_judged(alert: Alert, finding: Finding) -> bool:

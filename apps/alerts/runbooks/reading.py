@@ -161,9 +161,19 @@ class Definition:
                 cleaned[one.name] = one.clean(given.get(one.name))
             except ValueError as error:
                 complaints.append(str(error))
+        complaints += self._times(cleaned)
         if complaints:
             raise Malformed(complaints)
         return cleaned
+
+    def _times(self, cleaned: Mapping[str, Any]) -> list[str]:
+        """What stands against inputs that say how long a step takes: a text may be anything."""
+        named = [(s.title, v) for s in self.steps for v in (s.seconds, s.minutes) if str(v).startswith("$")]
+        return [
+            f"“{value[1:]}” says how long “{title}” takes, in whole numbers; it is “{cleaned[value[1:]]!s:.40}”."
+            for title, value in named
+            if value[1:] in cleaned and not str(cleaned[value[1:]] or 0).isdecimal()
+        ]
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -255,6 +265,9 @@ def _input(row: Mapping[str, Any]) -> Input:
     limits = [row.get("min"), row.get("max")]
     if any(limit is not None and (not isinstance(limit, int) or type_ != "integer") for limit in limits):
         raise ValueError("“min” and “max” are whole numbers, for the type integer.")
+    low, high = limits
+    if low is not None and high is not None and low > high:
+        raise ValueError("“min” is above “max”: nothing would fit.")
     made = Input(
         name,
         str(row.get("label") or name)[:120],

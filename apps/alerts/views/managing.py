@@ -36,11 +36,13 @@ def _manages_all(user: Any) -> bool:
 @needs("view")
 def on_call(request: HttpRequest) -> HttpResponse:
     """Who is on call now, and who is told of what."""
+    manages = _manages_all(request.user)
     context = {
         "lines": on_call_lines(),
-        "policies": policy_lines(),
-        "gaps": gaps.gaps(),
-        "may_write": _manages_all(request.user),
+        "policies": policy_lines(request.user),
+        "gaps": gaps.gaps() if manages else [],
+        "unreachable": gaps.unreachable() if manages else [],
+        "may_write": manages,
     }
     return render(request, "alerts/on_call.html", context)
 
