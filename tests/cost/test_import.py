@@ -260,15 +260,15 @@ class TestFolder:
     def test_a_file_that_changes_while_it_is_read_is_left_for_later(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes(as_csv(lines("1")))
-        real = store.take_stream
+        real = store.digest_of
 
-        def grows(*args: object) -> object:
-            taken = real(*args)  # type: ignore[arg-type]
+        def grows(source: Path) -> str:
+            digest = real(source)
             with path.open("ab") as stream:
                 stream.write(b"more")
-            return taken
+            return digest
 
-        with mock.patch.object(store, "take_stream", grows):
+        with mock.patch.object(store, "digest_of", grows):
             made, refused = importing.receive_folder(tmp_path, actor=system_actor("command"))
         assert made == [] and "changed while it was read" in refused[0]
         assert not Bill.objects.exists()
