@@ -36,6 +36,8 @@ PLAIN = frozenset(
 #: Texts of one group of columns become one key where a file has so many lines, and their values can stand together in at
 #: most so many ways.
 LINES_WORTH_IT, MOST_WAYS = 200_000, 1_000_000
+#: What makes a number of them.
+HASH = "hash"
 #: Lines that are looked at to learn whether tags repeat, and how often each must.
 SAMPLE, REPEATS = 50_000, 5
 
@@ -137,7 +139,7 @@ def _ways(duck: duckdb.DuckDBPyConnection, number: int, path: str, plain: Mappin
     columns = ", ".join(f"in_{one}" for one in texts)
     every = " CROSS JOIN ".join(f"{table}_{one}" for one in texts)
     duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {columns}, hash({columns}) AS way FROM {every}"
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {columns}, {HASH}({columns}) AS way FROM {every}"
     )
     row = duck.execute(f"SELECT count(*) = count(DISTINCT way) FROM {table}").fetchone()
     return table if row and row[0] else ""
@@ -162,7 +164,7 @@ def _of_file(
     }
     texts = [one for one, source in plain.items() if source.type == "VARCHAR"] if ways else []
     inner = [f"in_{one}" for one in plain if one not in texts]
-    inner += [f"hash({', '.join(f'in_{one}' for one in texts)}) AS way"] if texts else []
+    inner += [f"{HASH}({', '.join(f'in_{one}' for one in texts)}) AS way"] if texts else []
     inner += [f"{value} AS {name}" for name, value in made.items()]
     by = [str(place) for place, one in enumerate(inner, 1) if not one.startswith("NULL")]
     extra = "".join(f", {source.raw} AS raw_{source.column.name}" for source in shaped)

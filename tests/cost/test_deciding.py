@@ -275,7 +275,7 @@ class TestMove:
         assert "_export=csv" in page and "_export=xlsx" in page
         response = reader.get(reverse("cost:move"), query | {"_export": "csv"})
         rows = list(csv.DictReader(io.StringIO(response.content.decode())))
-        assert [row["Tenant"] for row in rows][0] == "Acme" and len(rows) == 4
+        assert rows[0]["Tenant"] == "Acme" and len(rows) == 4
         assert Decimal(rows[0]["Would be"]) == Decimal("4.545454545455")
         assert all(Decimal(row["Cost"]) + Decimal(row["Change"]) == Decimal(row["Would be"]) for row in rows)
         assert AuditEntry.objects.filter(object_repr__startswith="export of cost:move").count() == 1

@@ -20,6 +20,7 @@ from django.db import connection
 
 from apps.access.services import system_actor
 from apps.cost import importing, store
+from apps.cost.locks import Lock
 from apps.cost.models import Bill, DailyCost, Run, Statement, SubAccount
 from tests import factories
 from tests.cost.bills import (
@@ -323,9 +324,9 @@ class TestWorkers:
             worker.wait(10)
         for _ in range(100):  # until PostgreSQL has seen that its client is gone
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", [importing.MONEY_LOCK])
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [int(Lock.MONEY)])
                 if cursor.fetchone()[0]:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [importing.MONEY_LOCK])
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [int(Lock.MONEY)])
                     break
             time.sleep(0.1)
         bill.refresh_from_db()

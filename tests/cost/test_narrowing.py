@@ -116,6 +116,7 @@ def test_ways_that_share_a_number_are_no_key(tmp_path: Path, monkeypatch: pytest
         )
         found = {s.column.name: s for s in focus.sources(focus.describe(duck, path)) if s.found}
         assert grouping._ways(duck, 0, path, found) == "ways_0"
-        assert duck.execute("SELECT count(*), count(DISTINCT way) FROM ways_0").fetchone() == (9, 9)
-        duck.execute("CREATE OR REPLACE MACRO hash(a, b) AS 7")
+        assert duck.execute("SELECT count(*), count(DISTINCT way) FROM ways_0").fetchone() == (6, 6)
+        duck.execute("CREATE MACRO alike(a, b) AS 7")
+        monkeypatch.setattr(grouping, "HASH", "alike")
         assert grouping._ways(duck, 0, path, found) == ""
