@@ -1,9 +1,13 @@
 """Data fixes of what people decide about money. What is computed from bills is read only."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 
 from apps.access.fixadmin import FixAdmin, ReadOnlyAdmin
 
+from . import metering
 from .models import (
     Anomaly,
     Bill,
@@ -131,10 +135,25 @@ class RuleAdmin(CompanyWide, ReadOnlyAdmin):
 
 @admin.register(Usage)
 class UsageAdmin(CompanyWide, FixAdmin):
+    """Prices are reckoned by the sums of months, which follow what is mended here."""
+
     list_display = ("day", "driver", "tenant", "amount")
     list_filter = ("driver",)
     list_select_related = ("tenant",)
     autocomplete_fields = ("tenant",)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        metering.mend({obj.day, form.initial.get("day") or obj.day})
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        metering.mend({obj.day})
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        days = set(queryset.values_list("day", flat=True))
+        super().delete_queryset(request, queryset)
+        metering.mend(days)
 
 
 @admin.register(Rate)

@@ -146,7 +146,9 @@ def _weights(rules: Sequence[Rule], days: Sequence[date]) -> Iterable[tuple[int,
         for day in days:
             weights: dict[str, int] = {
                 RuleKind.EVENLY: dict.fromkeys(even, 1),
-                RuleKind.SHARES: {key: weight for key, weight in rule.shares.items() if key in tenants},
+                # With a key that names nobody any more all of it stays unallocated, and is shown as that: to the
+                # others' cost it would be added in silence.
+                RuleKind.SHARES: rule.shares if rule.shares.keys() <= tenants.keys() else {},
             }.get(RuleKind(rule.kind), by_day.get(day, {}))
             yield from ((rule.pk, day, tenants[key], key, weight) for key, weight in weights.items())
 

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from openpyxl import Workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
@@ -61,8 +62,13 @@ def _as_csv(sheet: Sheet) -> tuple[bytes, str]:
     writer = csv.writer(out)
     writer.writerow(sheet.columns)
     for row in sheet.rows:
-        writer.writerow([f"{value:f}" if isinstance(value, Decimal) else safe_cell(value) for value in row])
+        writer.writerow([f"{value:f}" if isinstance(value, Decimal) else _text(value) for value in row])
     return out.getvalue().encode(), "text/csv; charset=utf-8"
+
+
+def _text(value: Any) -> str:
+    """A text that is no formula, without the control characters that no workbook can hold: bills have such."""
+    return safe_cell(ILLEGAL_CHARACTERS_RE.sub("", "" if value is None else str(value)))
 
 
 def _as_xlsx(sheet: Sheet) -> tuple[bytes, str]:
@@ -76,9 +82,7 @@ def _as_xlsx(sheet: Sheet) -> tuple[bytes, str]:
     sums: set[int] = set()
     last = 1
     for row in sheet.rows:
-        page.append(
-            [value if isinstance(value, Decimal | int | float) else safe_cell(value) for value in row]
-        )
+        page.append([value if isinstance(value, Decimal | int | float) else _text(value) for value in row])
         sums |= {place for place, value in enumerate(row, 1) if isinstance(value, Decimal)}
         last += 1
         if last > MOST_ROWS:

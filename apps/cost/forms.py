@@ -151,7 +151,10 @@ class TiersField(forms.CharField):
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         try:
-            return pricing.parse_tiers(text) if text else []
+            tiers = pricing.parse_tiers(text) if text else []
+            if tiers:
+                pricing.check_tiers(tiers)
+            return tiers
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 

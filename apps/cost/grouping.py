@@ -13,7 +13,7 @@ import duckdb
 from . import checking, focus, narrowing
 from .choices import RuleKind
 from .classifying import RESOURCE
-from .duck import name
+from .duck import literal, name
 from .focus import MONEY, Source, Type, tag_sql
 from .models import Rule
 from .sharing import MEASURES
@@ -33,6 +33,11 @@ KEYS: dict[str, Key] = {
 PLAIN = frozenset(
     {"provider", "billing_account", "currency", "period_start", "sub_account", "service", "category"}
 )
+#: Texts of one group of columns become one key where a file has so many lines, and their values can stand together in at
+#: most so many ways.
+LINES_WORTH_IT, MOST_WAYS = 200_000, 1_000_000
+#: What makes a number of them.
+HASH = "hash"
 #: Lines that are looked at to learn whether tags repeat, and how often each must.
 SAMPLE, REPEATS = 50_000, 5
 
@@ -78,7 +83,10 @@ def group(duck: duckdb.DuckDBPyConnection, opened: Opened, rules: Sequence[Rule]
     for path, columns in opened.files:
         found = narrowing.narrowed(duck, path, columns)
         files.append((path, found if opened.tags == "MAP" else focus.with_text_tags(found)))
-    parts = [_of_file(n, path, found, keys, apart) for n, (path, found) in enumerate(files)]
+    parts = [
+        _of_file(n, path, found, keys, apart, _ways(duck, n, path, _plain(found, keys, apart)))
+        for n, (path, found) in enumerate(files)
+    ]
     duck.execute(f"CREATE OR REPLACE TABLE summed AS {' UNION ALL '.join(parts)}")
     _take_tags_apart(duck, tags if apart else [], opened.tags)
     return _is_broken(duck, opened, apart) or any(
@@ -108,8 +116,42 @@ def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
     )
 
 
-def _of_file(number: int, path: str, shaped: list[Source], keys: Mapping[str, Key], apart: bool) -> str:
-    """The sums of one file: grouped by columns as they stand in it, which are made ours once a group and not once a line."""
+def _ways(duck: duckdb.DuckDBPyConnection, number: int, path: str, plain: Mapping[str, Source]) -> str:
+    """Make a table of all ways in which the texts of a file's plain columns can stand together, each with a number; gives its name.
+
+    One number is hashed and compared in a fraction of the time that several texts take. It is a hash, so that whether any
+    two ways have the same is looked at first: then, or where there are too many ways, nothing is made and the name is empty.
+    Each column alone is read from the file's dictionary, which costs next to nothing.
+    """
+    texts = [one for one, source in plain.items() if source.type == "VARCHAR"]
+    if len(texts) < 2 or checking.count_lines(duck, path) < LINES_WORTH_IT:
+        return ""
+    table, ways = f"ways_{number}", 1
+    for one in texts:
+        column = name(plain[one].found or "")
+        duck.execute(
+            f"CREATE OR REPLACE TEMP TABLE {table}_{one} AS SELECT DISTINCT {column} AS in_{one} FROM read_parquet({literal(path)})"
+        )
+        row = duck.execute(f"SELECT count(*) FROM {table}_{one}").fetchone()
+        ways *= row[0] if row else 0
+        if ways > MOST_WAYS:
+            return ""
+    columns = ", ".join(f"in_{one}" for one in texts)
+    every = " CROSS JOIN ".join(f"{table}_{one}" for one in texts)
+    duck.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {columns}, {HASH}({columns}) AS way FROM {every}"
+    )
+    row = duck.execute(f"SELECT count(*) = count(DISTINCT way) FROM {table}").fetchone()
+    return table if row and row[0] else ""
+
+
+def _of_file(
+    number: int, path: str, shaped: list[Source], keys: Mapping[str, Key], apart: bool, ways: str
+) -> str:
+    """The sums of one file: grouped by columns as they stand in it, which are made ours once a group and not once a line.
+
+    `ways` names the table of what its texts can be together, where they are one key.
+    """
     as_is = PLAIN | {"tags"} if apart else PLAIN
     needed = {one for _, needs in keys.values() for one in needs} & as_is
     plain = _plain(shaped, keys, apart)
@@ -120,7 +162,10 @@ def _of_file(number: int, path: str, shaped: list[Source], keys: Mapping[str, Ke
         name: "NULL::VARCHAR" if same.issuperset(keys[name][1]) and name != "day" else value
         for name, value in made.items()
     }
-    inner = [f"in_{name}" for name in plain] + [f"{value} AS {name}" for name, value in made.items()]
+    texts = [one for one, source in plain.items() if source.type == "VARCHAR"] if ways else []
+    inner = [f"in_{one}" for one in plain if one not in texts]
+    inner += [f"{HASH}({', '.join(f'in_{one}' for one in texts)}) AS way"] if texts else []
+    inner += [f"{value} AS {name}" for name, value in made.items()]
     by = [str(place) for place, one in enumerate(inner, 1) if not one.startswith("NULL")]
     extra = "".join(f", {source.raw} AS raw_{source.column.name}" for source in shaped)
     extra += "".join(f", {name(source.found or '')} AS in_{one}" for one, source in plain.items())
@@ -133,6 +178,10 @@ def _of_file(number: int, path: str, shaped: list[Source], keys: Mapping[str, Ke
         f"FROM ({focus.select(path, number, shaped, extra=extra)})"
         + (f" GROUP BY {', '.join(by)}" if by else "")
     )
+    if texts:
+        grouped = (
+            f"SELECT g.* EXCLUDE (way), w.* EXCLUDE (way) FROM ({grouped}) g JOIN {ways} w ON w.way = g.way"
+        )
     outer = [
         replace(source, found=f"in_{source.column.name}") if source.column.name in plain else source
         for source in shaped

@@ -12,7 +12,7 @@ from shutil import rmtree
 from typing import Any
 
 import duckdb
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from apps.access.models import User
@@ -25,12 +25,9 @@ from . import allocating, buckets, checking, focus, grouping, store
 from .checking import Finding
 from .choices import MOST_TRIES, BillState
 from .duck import connected
+from .locks import Lock, hold
 from .models import Bill, Rule, Statement, SubAccount
 from .store import Taken, Unusable
-
-#: PostgreSQL's advisory lock of whoever writes statements and facts: one at a time.
-MONEY_LOCK = 7_205_611
-
 
 #: A delivery that was not imported may come again and is then read again.
 READ_AGAIN = (BillState.REFUSED, BillState.FAILED)
@@ -206,8 +203,7 @@ def _import(duck: duckdb.DuckDBPyConnection, bill: Bill) -> None:
     lines, findings = _grouped(duck, bill, opened, rules)
     grouping.name_accounts(duck, opened)
     found = _statements(duck)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MONEY_LOCK])
+    hold(Lock.MONEY)
     findings += _overlaps(found)
     if any(one.is_error for one in findings):
         raise Refusal(findings, lines)
@@ -302,7 +298,7 @@ def _statements(duck: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def _overlaps(found: list[dict[str, Any]]) -> list[Finding]:
-    """Statements whose period reaches into another one of the same billing account, here or imported before."""
+    """Statements whose period reaches into another one of the same billing account, or is a part of the one they would correct."""
     findings = []
     spans: dict[tuple[str, str, str], list[tuple[date, date]]] = {}
     for one in found:
@@ -315,6 +311,12 @@ def _overlaps(found: list[dict[str, Any]]) -> list[Finding]:
                     f"{start} to {end}, which is counted already."
                 )
                 findings.append(Finding("period.overlap", text, "BillingPeriodStart"))
+            elif start == one["period_start"] and one["period_end"] < end:
+                text = (
+                    f"{one['billing_account']}: the period from {start} ends on {one['period_end']} here and on {end} in what "
+                    "is counted already, which it would take the place of; deliver the whole period."
+                )
+                findings.append(Finding("period.shorter", text, "BillingPeriodEnd"))
         known.append((one["period_start"], one["period_end"]))
     return findings
 

@@ -21,6 +21,7 @@ from apps.tenants.models import ExternalId, Tenant
 
 from . import tabular
 from .choices import RevenueSource
+from .locks import Lock, hold
 from .models import Revenue
 from .pricing import spread
 from .tabular import Unreadable
@@ -67,6 +68,8 @@ def import_revenue(data: bytes, source: str, name: str, *, actor: User) -> int:
     ):
         raise Unreadable([f"There is no tenant “{key[:63]}”." for key in unknown])
     with transaction.atomic(), acting(actor, reason="revenue imported"):
+        # The same table brought twice at once: the second finds the first's lines, and replaces them.
+        hold(Lock.REVENUE)
         Revenue.objects.filter(source=source, line__in=list(lines)).delete()
         rows = [row for line in lines.values() for row in _rows(line, source, tenants)]
         Revenue.objects.bulk_create(rows, batch_size=5_000)

@@ -41,6 +41,7 @@ def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
 
     An error of either side is raised here, and the caller's transaction then keeps nothing.
     """
+    apart = _apart(duck)
     with (
         tempfile.TemporaryDirectory(prefix="facts-", dir=bills_dir()) as folder,
         ThreadPoolExecutor(max_workers=1) as maker,
@@ -48,7 +49,7 @@ def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
         # One thread: DuckDB's connection is asked for one thing at a time, in this order.
         made: list[tuple[_Part, Future[Path]]] = [
             (part, maker.submit(_make, duck, part, Path(folder) / f"{place}.csv"))
-            for place, part in enumerate(_parts(rules))
+            for place, part in enumerate(_parts(rules, apart))
         ]
         try:
             for part, file in made:
@@ -58,8 +59,16 @@ def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
                 file.cancel()
 
 
-def _parts(rules: Sequence[Rule]) -> Iterator[_Part]:
-    """Days first: they need no series, so that PostgreSQL has work at once."""
+def _apart(duck: duckdb.DuckDBPyConnection) -> list[str]:
+    """The measures that are not the billed cost in all facts: many bills have none, and then nothing is made of them."""
+    others = [one for one in MEASURES if one != "billed"]
+    told = ", ".join(f"coalesce(bool_and({one} = billed), true)" for one in others)
+    row = duck.execute(f"SELECT {told} FROM facts").fetchone()
+    return [one for one, is_same in zip(others, row or (), strict=True) if not is_same]
+
+
+def _parts(rules: Sequence[Rule], apart: Sequence[str]) -> Iterator[_Part]:
+    """Days first: they need no series, so that PostgreSQL has work at once. `apart` are measures that differ from the billed cost."""
     pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
     # A share tells all lines of its pool: of all shares together they are there once.
     lines = f"CASE WHEN coalesce(rule IN ({pooled}), false) THEN max(lines) ELSE sum(lines) END"
@@ -68,14 +77,18 @@ def _parts(rules: Sequence[Rule]) -> Iterator[_Part]:
         f"SELECT {PLACE}, {SUMS}, {lines}, day, tenant IS NOT NULL FROM facts GROUP BY {PLACE}, day, tenant IS NOT NULL",
     )  # fmt: skip
     # Lists of one group are made from the same rows in the same order, whichever that is: they stay in step.
-    lists = ", ".join(f"list({one}) AS {one}_list" for one in ("day", *MEASURES, "lines"))
+    lists = ", ".join(f"list({one}) AS {one}_list" for one in ("day", "billed", *apart, "lines"))
+    flags = "".join(f", bool_and({one} = billed) AS {one}_same" for one in apart)
+    # Tenants are cut into parts, not series: to sort lists would cost more than to make them.
     series = (
-        f"CREATE OR REPLACE TABLE series AS SELECT *, ntile({PARTS}) OVER (ORDER BY run, tenant) AS part FROM ("
-        f"SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, {lists}, "
-        "bool_and(effective = billed) AS effective_same, bool_and(listed = billed) AS listed_same "
-        f"FROM facts GROUP BY {PLACE}, tenant)"
+        f"CREATE OR REPLACE TABLE series AS SELECT s.*, p.part FROM (SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, {lists}"
+        f"{flags} FROM facts GROUP BY {PLACE}, tenant) s JOIN (SELECT tenant, ntile({PARTS}) OVER (ORDER BY tenant) AS part FROM "
+        "(SELECT DISTINCT tenant FROM facts)) p ON p.tenant IS NOT DISTINCT FROM s.tenant"
     )
-    same = (f"CASE WHEN NOT {one}_same THEN {_array(one)} END" for one in ("effective", "listed"))
+    same = (
+        f"CASE WHEN NOT {one}_same THEN {_array(one)} END" if one in apart else "NULL"
+        for one in ("effective", "listed")
+    )
     arrays = ", ".join([_array("day"), _array("billed"), *same, _array("lines")])
     for part in range(1, PARTS + 1):
         yield _Part(

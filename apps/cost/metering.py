@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Avg, Sum
+from django.db.models import Avg, Exists, OuterRef, Sum
 
 from apps.access.models import User
 from apps.core.context import acting
@@ -69,3 +69,14 @@ def add_up(months: Iterable[date]) -> None:
             ],
             update_conflicts=True, unique_fields=["month", "driver", "tenant"], update_fields=["amount"], batch_size=5_000,
         )  # fmt: skip
+
+
+def mend(days: Iterable[date]) -> None:
+    """Put the sums of these days' months right after days were changed or taken out by hand; a sum of no day goes."""
+    months = {day.replace(day=1) for day in days}
+    for month in months:
+        its_days = Usage.objects.filter(
+            day__gte=month, day__lt=next_month(month), driver=OuterRef("driver"), tenant=OuterRef("tenant")
+        )
+        MonthlyUsage.objects.filter(~Exists(its_days), month=month).delete()
+    add_up(months)

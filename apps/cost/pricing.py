@@ -7,6 +7,8 @@ from typing import Any
 
 CENT = Decimal("0.01")
 ZERO = Decimal(0)
+#: The dearest unit, and the highest tier: beyond them somebody mistyped.
+MOST_PRICE, MOST_UNITS = Decimal(10) ** 9, Decimal(10) ** 24
 Tiers = Sequence[tuple[Decimal | None, Decimal]]
 
 
@@ -40,6 +42,27 @@ def parse_tiers(text: str) -> list[dict[str, str | None]]:
         except ArithmeticError as error:
             raise ValueError(f"“{part.strip()[:40]}” is no tier; write 1000: 0, more: 0.002") from error
     return made
+
+
+def check_tiers(stored: Any) -> None:
+    """Raises ValueError, in words, for tiers that do not rise, are not open above, or of which anything is no good number."""
+    reached = ZERO
+    try:
+        for place, tier in enumerate(stored):
+            last, price = place == len(stored) - 1, Decimal(tier["price"])
+            if (tier["up_to"] is None) != last or not price.is_finite() or not 0 <= price <= MOST_PRICE:
+                raise ValueError
+            if not last:
+                up_to = Decimal(tier["up_to"])
+                if not up_to.is_finite() or not reached < up_to <= MOST_UNITS:
+                    raise ValueError
+                reached = up_to
+    except (TypeError, KeyError, ValueError, ArithmeticError) as error:
+        raise ValueError(
+            f"Tiers rise, the last is open above, no price is below nothing or above {MOST_PRICE:,}."
+        ) from error
+    if not stored:
+        raise ValueError("Give at least one tier.")
 
 
 def in_words(stored: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Sum
 from django.utils import timezone
 
@@ -20,7 +20,7 @@ from apps.tenants.models import Tenant
 from . import allocating, grouping
 from .choices import SetState
 from .duck import connected
-from .importing import MONEY_LOCK
+from .locks import Lock, hold
 from .models import Bill, DayCost, Rule, RuleSet, Run, Statement
 
 
@@ -212,8 +212,8 @@ def allocate_stale() -> None:
 
 def allocate_again(bill: Bill) -> None:
     """Allocate a bill's current statements by the active rules; the former result stays, to compare."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MONEY_LOCK])
+    with transaction.atomic():
+        hold(Lock.MONEY)
         statements = list(bill.statements.filter(is_current=True))
         if statements:
             with connected() as duck:

@@ -4,9 +4,10 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import duckdb
 
@@ -59,9 +60,15 @@ def take_stream(name: str, chunks: Iterable[bytes], folder: Path, number: int) -
 
 def take_path(source: Path, folder: Path, number: int) -> Taken:
     """Keep a copy of a file. Raises Unusable where it changed while it was read: it comes again when it is whole."""
+    path = folder / f"{number}{suffix_of(source.name)}"
     before = source.stat()
-    with source.open("rb") as stream:
-        taken = take_stream(source.name, _blocks(stream), folder, number)
+    if not before.st_size:
+        raise Unusable(f"{source.name} is empty.")
+    with ThreadPoolExecutor(max_workers=1) as digester:
+        # Both at once: whether the copy is what was digested is looked at again when it is read (`still_as_taken`).
+        digest = digester.submit(digest_of, source)
+        shutil.copyfile(source, path)
+    taken = Taken(source.name, path, digest.result(), path.stat().st_size)
     after = source.stat()
     if (before.st_size, before.st_mtime_ns) != (
         after.st_size,
@@ -69,11 +76,6 @@ def take_path(source: Path, folder: Path, number: int) -> Taken:
     ) or taken.size != after.st_size:
         raise Unusable(f"{source.name} changed while it was read; it is taken when it is whole.")
     return taken
-
-
-def _blocks(stream: IO[bytes]) -> Iterable[bytes]:
-    while block := stream.read(BLOCK):
-        yield block
 
 
 def new_folder() -> Path:
@@ -103,8 +105,13 @@ def delivery_digest(files: Sequence[Taken]) -> str:
 
 def still_as_taken(path: Path, digest: str) -> bool:
     """Whether a kept file is byte for byte what was taken in."""
+    return digest_of(path) == digest
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == digest
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def as_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[Path, dict[str, str]]:

@@ -19,6 +19,7 @@ from apps.core.events import event, record
 from . import forecasting
 from .choices import BudgetState, Driver
 from .forecasting import LEAST_WEEKS, WEEKS
+from .locks import Lock, hold
 from .models import Anomaly, Budget, DailyCost, DayCost, MonthlyCost, Statement, Usage
 from .pricing import next_month
 
@@ -57,6 +58,7 @@ def look_for_anomalies() -> int:
     ]
     _tell_why(found)
     with transaction.atomic():
+        hold(Lock.ANOMALIES)
         Anomaly.objects.filter(day__in=days).delete()
         Anomaly.objects.bulk_create(found, batch_size=2_000)
     return len(found)

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.access.services import system_actor
+from apps.audit.models import AuditEntry
 from apps.cost import instances, metering
 from apps.cost.models import InstanceCost, InstanceDay, Price, Rate, Statement
 from apps.cost.queries import idle, moving, placing
@@ -267,6 +268,37 @@ class TestMove:
         assert "no instance “x”" in reader.get(url, {"tenant": "acme", "to": "x"}).content.decode()
         assert reader.get(url).status_code == 200
         assert list(Placement.objects.order_by("pk").values_list("tenant", "instance")) == before
+
+    def test_it_is_exported_as_it_is_shown(self, reader: Client, placed: dict[str, Any]) -> None:
+        query = {"tenant": "acme", "to": "pool"}
+        page = reader.get(reverse("cost:move"), query).content.decode()
+        assert "_export=csv" in page and "_export=xlsx" in page
+        response = reader.get(reverse("cost:move"), query | {"_export": "csv"})
+        rows = list(csv.DictReader(io.StringIO(response.content.decode())))
+        assert rows[0]["Tenant"] == "Acme" and len(rows) == 4
+        assert Decimal(rows[0]["Would be"]) == Decimal("4.545454545455")
+        assert all(Decimal(row["Cost"]) + Decimal(row["Change"]) == Decimal(row["Would be"]) for row in rows)
+        assert AuditEntry.objects.filter(object_repr__startswith="export of cost:move").count() == 1
+        assert reader.get(reverse("cost:move"), query | {"_export": "xlsx"}).content[:2] == b"PK"
+
+    def test_what_cannot_be_answered_is_told_and_not_exported(
+        self, reader: Client, placed: dict[str, Any]
+    ) -> None:
+        response = reader.get(reverse("cost:move"), {"tenant": "ghost", "_export": "csv"})
+        assert (
+            response["Content-Type"].startswith("text/html")
+            and "is on no instance" in response.content.decode()
+        )
+        assert not AuditEntry.objects.filter(object_repr__startswith="export of cost:move").exists()
+
+    def test_who_may_not_export_gets_none(self, placed: dict[str, Any]) -> None:
+        user = factories.make_user("sees")
+        factories.grant(user, factories.make_role("sees-cost", ["view", "see_cost"]).name)
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        query = {"tenant": "acme", "to": "pool"}
+        assert client.get(reverse("cost:move"), query).status_code == 200
+        assert client.get(reverse("cost:move"), query | {"_export": "csv"}).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["idle", "placing", "move"])

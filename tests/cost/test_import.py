@@ -20,6 +20,7 @@ from django.db import connection
 
 from apps.access.services import system_actor
 from apps.cost import importing, store
+from apps.cost.locks import Lock
 from apps.cost.models import Bill, DailyCost, Run, Statement, SubAccount
 from tests import factories
 from tests.cost.bills import (
@@ -260,15 +261,15 @@ class TestFolder:
     def test_a_file_that_changes_while_it_is_read_is_left_for_later(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes(as_csv(lines("1")))
-        real = store.take_stream
+        real = store.digest_of
 
-        def grows(*args: object) -> object:
-            taken = real(*args)  # type: ignore[arg-type]
+        def grows(source: Path) -> str:
+            digest = real(source)
             with path.open("ab") as stream:
                 stream.write(b"more")
-            return taken
+            return digest
 
-        with mock.patch.object(store, "take_stream", grows):
+        with mock.patch.object(store, "digest_of", grows):
             made, refused = importing.receive_folder(tmp_path, actor=system_actor("command"))
         assert made == [] and "changed while it was read" in refused[0]
         assert not Bill.objects.exists()
@@ -323,9 +324,9 @@ class TestWorkers:
             worker.wait(10)
         for _ in range(100):  # until PostgreSQL has seen that its client is gone
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_lock(%s)", [importing.MONEY_LOCK])
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [int(Lock.MONEY)])
                 if cursor.fetchone()[0]:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [importing.MONEY_LOCK])
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [int(Lock.MONEY)])
                     break
             time.sleep(0.1)
         bill.refresh_from_db()

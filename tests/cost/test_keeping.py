@@ -213,13 +213,14 @@ def do(books: dict[str, Any], step: tuple[Any, ...]) -> None:
     elif kind == "no usage":
         MonthlyUsage.objects.filter(month=told[0]).delete()
     elif kind == "discount":
-        Discount.objects.create(tenant=books[told[0]], starts_on=told[1], percent=told[2])
+        Discount.objects.update_or_create(
+            tenant=books[told[0]], starts_on=told[1], defaults={"percent": told[2]}
+        )
     elif kind == "no discount":
         Discount.objects.all().delete()
     elif kind == "commitment":
-        Commitment.objects.create(
-            tenant=books[told[0]], starts_on=told[1], ends_on=told[1] + timedelta(days=40), currency="USD", monthly_minimum=told[2]
-        )  # fmt: skip
+        least = {"ends_on": told[1] + timedelta(days=40), "currency": "USD", "monthly_minimum": told[2]}
+        Commitment.objects.update_or_create(tenant=books[told[0]], starts_on=told[1], defaults=least)
     elif kind == "rate":
         Rate.objects.update_or_create(currency="USD", into="EUR", day=told[0], defaults={"rate": told[1]})
     elif kind == "no rate":

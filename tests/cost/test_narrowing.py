@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from apps.cost import focus, grouping
+from apps.cost.duck import connected
 from tests.cost.bills import (
     add_rules,
     as_csv,
@@ -102,3 +104,19 @@ def test_files_that_differ_in_what_their_lines_have_in_common(tmp_path: Path) ->
         "billing_account", "billing_account_name", "currency", "billed"
     )
     assert list(found) == [("payer-1", "First", "USD", 1), ("payer-2", "Second", "EUR", 2)]
+
+
+def test_ways_that_share_a_number_are_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is a hash: where two ways have the same, columns are grouped by as they stand."""
+    monkeypatch.setattr(grouping, "LINES_WORTH_IT", 0)
+    with connected() as duck:
+        path = str(tmp_path / "x.parquet")
+        duck.execute(
+            f"COPY (SELECT * FROM (VALUES ('a', 'x'), ('b', NULL), (NULL, 'x')) t(ServiceName, SubAccountId)) TO '{path}'"
+        )
+        found = {s.column.name: s for s in focus.sources(focus.describe(duck, path)) if s.found}
+        assert grouping._ways(duck, 0, path, found) == "ways_0"
+        assert duck.execute("SELECT count(*), count(DISTINCT way) FROM ways_0").fetchone() == (6, 6)
+        duck.execute("CREATE MACRO alike(a, b) AS 7")
+        monkeypatch.setattr(grouping, "HASH", "alike")
+        assert grouping._ways(duck, 0, path, found) == ""

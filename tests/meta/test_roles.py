@@ -394,6 +394,7 @@ LISTS = (
     "cost:cohorts",
     "cost:idle",
     "cost:placing",
+    "cost:move",
     "cost:bills",
     "cost:anomalies",
     "access:people",

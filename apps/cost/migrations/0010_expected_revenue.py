@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('currency', models.CharField(max_length=3)),
                 ('month', models.DateField()),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=30, null=True)),
+                ('amount', models.DecimalField(decimal_places=2, max_digits=40, null=True)),
                 ('missing', models.CharField(blank=True, help_text='currencies without a rate, whose amounts are left out', max_length=200)),
                 ('plan', models.ForeignKey(db_constraint=False, db_index=False, help_text='of its last subscription in the month', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.plan')),
                 ('tenant', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),

@@ -68,7 +68,7 @@ class ExpectedRevenue(models.Model):
         Plan, null=True, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False,
         help_text="of its last subscription in the month",
     )  # fmt: skip
-    amount = models.DecimalField(max_digits=30, decimal_places=2, null=True)
+    amount = models.DecimalField(max_digits=40, decimal_places=2, null=True)
     missing = models.CharField(
         max_length=200, blank=True, help_text="currencies without a rate, whose amounts are left out"
     )

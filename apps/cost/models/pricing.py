@@ -1,7 +1,7 @@
 """The price book beside plans: metered prices by tier, discounts, commitments; and revenue as invoices tell it."""
 
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -13,6 +13,7 @@ from apps.core.models import BaseModel
 from apps.tenants.models import Plan, Tenant, currency_validator
 
 from ..choices import Driver, RevenueSource
+from ..pricing import check_tiers
 
 
 class Dated(BaseModel):
@@ -63,22 +64,10 @@ class Price(Dated):
     def clean(self) -> None:
         """Raises ValidationError for tiers that do not rise, or prices below nothing."""
         super().clean()
-        reached = Decimal(0)
         try:
-            for place, tier in enumerate(self.tiers):
-                last = place == len(self.tiers) - 1
-                if (tier["up_to"] is None) != last or Decimal(tier["price"]) < 0:
-                    raise ValueError
-                if not last and not (reached := Decimal(tier["up_to"])) > (
-                    Decimal(self.tiers[place - 1]["up_to"]) if place else 0
-                ):
-                    raise ValueError
-        except (TypeError, KeyError, ValueError, InvalidOperation) as error:
-            raise ValidationError(
-                {"tiers": "Tiers rise, the last is open above, no price is below nothing."}
-            ) from error
-        if not self.tiers or not reached.is_finite():
-            raise ValidationError({"tiers": "Give at least one tier."})
+            check_tiers(self.tiers)
+        except ValueError as error:
+            raise ValidationError({"tiers": str(error)}) from error
 
 
 class OfTenant(Dated):
@@ -105,6 +94,13 @@ class Discount(OfTenant):
 
     class Meta(OfTenant.Meta):
         ordering = ["-starts_on", "tenant_id"]
+        constraints: ClassVar[list[Any]] = [
+            *OfTenant.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "starts_on"], name="discount_once_a_day"),
+            models.CheckConstraint(
+                condition=Q(percent__gt=0) & Q(percent__lte=100), name="discount_is_a_part"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"discount of {self.percent} % for tenant {self.tenant_id}"
@@ -118,6 +114,11 @@ class Commitment(OfTenant):
 
     class Meta(OfTenant.Meta):
         ordering = ["-starts_on", "tenant_id"]
+        constraints: ClassVar[list[Any]] = [
+            *OfTenant.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "starts_on"], name="commitment_once_a_day"),
+            models.CheckConstraint(condition=Q(monthly_minimum__gte=0), name="commitment_not_below_nothing"),
+        ]
 
     def __str__(self) -> str:
         return f"commitment of tenant {self.tenant_id} from {self.starts_on}"

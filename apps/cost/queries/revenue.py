@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -23,7 +23,10 @@ def rates_by_month(currency: str, months: Sequence[date]) -> Rates:
     """What one unit of each currency was worth at each month's end: the last rate dated on or before its last day. One query."""
     last = next_month(max(months)) - timedelta(days=1)
     rows = Rate.objects.filter(day__lte=last).filter(Q(into=currency) | Q(currency=currency)).order_by("day")
-    dated = list(rows.values_list("day", "currency", "into", "rate"))
+    # Of one day, a rate that is turned round gives way to the one that was asked for.
+    dated = sorted(
+        rows.values_list("day", "currency", "into", "rate"), key=lambda one: (one[0], one[2] == currency)
+    )
     made: dict[date, dict[str, Decimal]] = {}
     for month in months:
         end, found = next_month(month), {currency: Decimal(1)}
@@ -50,6 +53,8 @@ class Tried:
     factor: Decimal = Decimal(1)
 
 
+#: Enough for the greatest usage at the greatest price, in any currency, to the cent.
+DIGITS = 60
 #: A tenant's month.
 Of = tuple[int, date]
 
@@ -74,9 +79,10 @@ class Book:
         """By tenant and month, to the cent: subscriptions for their days, metered usage, less discounts, at least what is committed."""
         tried = tried or Tried()
         charged: dict[Of, Decimal] = {}
-        for month in self.months:
-            self._subscribed(month, tried, charged)
-        return self._agreed(charged)
+        with localcontext(prec=DIGITS):
+            for month in self.months:
+                self._subscribed(month, tried, charged)
+            return self._agreed(charged)
 
     def _subscribed(self, month: date, tried: Tried, charged: dict[Of, Decimal]) -> None:
         """Subscriptions and metered usage of a month."""

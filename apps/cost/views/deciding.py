@@ -98,4 +98,18 @@ def move(request: HttpRequest) -> HttpResponse:
             )
         except moving.NotKnown as error:
             form.add_error(None, str(error))
+    # What cannot be answered is told on the page, whichever form was asked for.
+    if asked_for(request) and not form.errors:
+        return export(request, "cost:move", _moved(context.get("move"), context["currency"]))
     return render(request, "cost/move.html", context | {"form": form})
+
+
+def _moved(made: moving.Move | None, currency: str) -> Sheet:
+    """The tenant first, then those it leaves and joins; no row where nothing was asked."""
+    titles = ["Tenant", "Plan", "Currency", "Revenue", "Cost", "Would be", "Change", "Margin would be"]
+    changes = (made.tenant, *made.others) if made else ()
+    rows = (
+        (c.before.name, c.before.plan, currency, c.before.revenue, c.before.cost, c.cost, c.change, c.margin)
+        for c in changes
+    )
+    return Sheet(titles, rows)

@@ -44,7 +44,8 @@ def overview(request: HttpRequest) -> HttpResponse:
             "tenants": list(
                 figures.breakdown(request.user, month, ("tenant",), where={"tenant_id__isnull": False})[:FEW]
             ),
-            "behind": Run.objects.filter(is_current=True).exclude(ruleset__state="active").count(),
+            "behind": context["sees_all"]
+            and Run.objects.filter(is_current=True).exclude(ruleset__state="active").count(),
         }
         context["budgets"] = open_budgets(request.user)
         context["ends"] = month_ends(request.user, month)

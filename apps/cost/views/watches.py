@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from apps.access.choices import Permission
-from apps.access.scoping import visible
+from apps.access.scoping import scopes_of, visible
 from apps.access.views_base import needs
 
 from .. import forecasting
@@ -21,6 +21,13 @@ from .answers import frame, paged
 def anomalies(request: HttpRequest) -> HttpResponse:
     """Days on which a tenant's service cost what it usually does not."""
     rows = visible(request.user, Anomaly, Permission.SEE_COST).select_related("tenant", "account")
+    scopes = scopes_of(request.user, Permission.SEE_COST)
+
+    def why(one: Anomaly) -> str:
+        """Usage is of a tenant, wherever it was: who holds the account alone is told of the cost in it, and no more."""
+        whole = scopes.everything or one.tenant_id in scopes.tenants
+        return one.why if whole else one.why.split(";")[0]
+
     if asked_for(request):
         made = (
             (
@@ -30,7 +37,7 @@ def anomalies(request: HttpRequest) -> HttpResponse:
                 a.currency,
                 a.amount,
                 a.expected,
-                a.why,
+                why(a),
             )
             for a in rows
         )
@@ -40,6 +47,8 @@ def anomalies(request: HttpRequest) -> HttpResponse:
             Sheet(["Day", "Tenant", "Service", "Currency", "Cost", "Usual", "Why"], made),
         )
     context = frame(request, "anomalies", budgets=open_budgets(request.user), **paged(request, rows))
+    for one in context["page"]:
+        one.why = why(one)
     context["ends"] = month_ends(request.user, context["month"]) if context["month"] else []
     return render(request, "cost/anomalies.html", context)
 
