@@ -41,7 +41,7 @@ from .guarding import BLAST
 from .models import Rollout, RolloutTarget, Wave
 from .resting import why_rests
 from .returning import ask_back, return_waves, take_up_earlier
-from .rollouts import cancel_waiting, move_rollout
+from .rollouts import PAUSED, cancel_waiting, move_rollout
 from .scheduling import start_due
 from .stopping import NOT_BEGUN
 
@@ -58,7 +58,9 @@ STEPS = 200
 FOLLOW = """
 UPDATE releases_rollouttarget t
    SET state = CASE WHEN o.state = 'succeeded' THEN 'done'
-                    WHEN o.state = 'cancelled' THEN CASE WHEN r.state IN ('aborted', 'rolling_back', 'rolled_back') THEN 'waiting' ELSE 'skipped' END
+                    WHEN o.state = 'cancelled' AND (o.cancel_reason LIKE %(paused)s
+                         OR r.state IN ('aborted', 'rolling_back', 'rolled_back')) THEN 'waiting'
+                    WHEN o.state = 'cancelled' THEN 'skipped'
                     WHEN (o.error LIKE %(blast)s OR o.error LIKE %(ended)s) AND NOT o.is_undoing THEN 'waiting'
                     ELSE 'failed' END,
        attempt = t.attempt + (o.state <> 'succeeded')::int,
@@ -185,7 +187,7 @@ def _drive(rollout: Rollout) -> bool:
 def follow(rollout: Rollout) -> int:
     """Take over what became of the operations asked for; gives how many have ended."""
     values: dict[str, Any] = {
-        "rollout": rollout.pk, "blast": f"{BLAST}%", "ended": f"{NOT_BEGUN}%"
+        "rollout": rollout.pk, "blast": f"{BLAST}%", "ended": f"{NOT_BEGUN}%", "paused": f"{PAUSED}%",
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(FOLLOW, values)

@@ -44,6 +44,7 @@ class Evidence:
     """What is known of a wave. `bake_left` in seconds; `compares`: error rate and latency are asked about.
 
     `without_metrics` counts instances whose provider keeps none; `old` is who still runs the old version.
+    `shows_nothing`: all of it was held or skipped, nothing was changed before it, and more is to come.
     """
 
     size: int
@@ -51,6 +52,7 @@ class Evidence:
     failed: Sequence[str] = ()
     unhealthy: Sequence[str] = ()
     unsettled: Sequence[str] = ()
+    shows_nothing: bool = False
     bake_left: float = 0.0
     compares: bool = False
     min_requests: int = 100
@@ -101,6 +103,13 @@ def _settling(e: Evidence) -> list[Reason]:
         found.append((Verdict.WAIT, f"{e.moving:,} of {e.size:,} still to be changed."))
     if e.unsettled:
         found.append((Verdict.WAIT, f"Not well yet, or not seen yet: {_some(e.unsettled)}."))
+    if e.shows_nothing:
+        found.append(
+            (
+                Verdict.WAIT,
+                "Nothing of it was changed, so it shows nothing: try one of it again, or pass it by hand for the next to be the first.",
+            )
+        )
     if not found and not e.failed and not e.unhealthy:
         found.append((Verdict.PASS, f"All of {e.size:,} changed and well."))
     if e.bake_left > 0 and not (e.moving or e.failed or e.unhealthy):

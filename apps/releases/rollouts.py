@@ -108,6 +108,8 @@ ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "retry": (RolloutState.RUNNING, (RolloutState.ABORTED,)),
     "cancel": (RolloutState.CANCELLED, (RolloutState.DRAFT,)),
 }
+#: Why operations of a paused rollout are cancelled begins so: their targets wait until it goes on.
+PAUSED = "its rollout is paused: "
 #: Orders by which a rollout begins to change instances, and those of which targets.
 CROSSES = {"start": ONWARD, "retry": ONWARD, "roll_back": BACK}
 LABELS = {
@@ -144,6 +146,8 @@ def steer(rollout: Rollout, order: str, *, actor: Any, reason: str) -> None:
     rollout.refresh_from_db()
     if order in ("abort", "roll_back"):
         cancel_waiting(rollout, actor=actor, reason=reason)
+    elif order == "pause":
+        cancel_waiting(rollout, actor=actor, reason=f"{PAUSED}{reason}", states=[State.PENDING])
 
 
 def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
@@ -166,6 +170,9 @@ def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
             )
         if order == "retry":
             _reopen(rollout)
+        if order in ("resume", "retry"):
+            # What was cancelled when it stopped is due at once.
+            rollout.targets.filter(state=TargetState.WAITING).exclude(why="").update(why="")
         if order in CROSSES:
             refuse_crossing(rollout, rollout.targets.filter(state__in=CROSSES[order]))
 
@@ -178,8 +185,6 @@ def _reopen(rollout: Rollout) -> None:
     rollout.targets.filter(state=TargetState.FAILED).update(
         state=TargetState.WAITING, attempt=F("attempt") + 1, operation_id=None, why=""
     )
-    # What was cancelled with the rollout is due at once.
-    rollout.targets.filter(state=TargetState.WAITING).exclude(why="").update(why="")
 
 
 def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
@@ -204,20 +209,27 @@ def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
         record([event("rollout.gate_passed", title, tone=Tone.WARN)])
 
 
-def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str, wave: int | None = None) -> int:
+def cancel_waiting(
+    rollout: Rollout,
+    *,
+    actor: Any,
+    reason: str,
+    wave: int | None = None,
+    states: Sequence[str] = (State.PENDING, State.AWAITING_APPROVAL),
+) -> int:
     """Cancel the rollout's (or one wave's) operations that have not begun; what runs goes on to its end. Gives how many."""
     changing = rollout.targets.filter(state=TargetState.CHANGING, operation_id__isnull=False)
     if wave is not None:
         changing = changing.filter(wave=wave)
     waiting = Operation.objects.filter(
         pk__in=changing.values("operation_id"),
-        state__in=[State.PENDING, State.AWAITING_APPROVAL],
+        state__in=states,
         started_at__isnull=True,
         cancel_requested_at__isnull=True,
     ).order_by()
     seen = visible(actor, waiting)
     may = visible(actor, seen, engine.cancel_permission("deploy")).values("pk")
-    # What this actor may not cancel does not begin either, once the rollout has ended: see `stopping`.
+    # What this actor may not cancel does not begin either, once the rollout has stopped: see `stopping`.
     mine = seen.filter(Q(actor_id=actor.pk) | Q(pk__in=may))
     return batches.cancel_those(mine, actor=actor, reason=reason)
 

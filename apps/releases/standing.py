@@ -1,12 +1,13 @@
 """Which rules stand in a rollout's way now: holds and pins of tenants, freezes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from apps.core.arrays import among
+from apps.fleet.models import Placement
 
 from .choices import ReleaseKind
 from .models import Freeze, Hold, Release, Window
@@ -35,12 +36,22 @@ def _words(hold: Hold) -> str:
     return f"{hold.tenant} is {what} until {hold.until:%Y-%m-%d %H:%M} UTC: {hold.reason}"
 
 
-def shut_tenants(release: Release) -> dict[int, str]:
-    """Why not now, by id of tenants that have windows of which none is open. One query.
+def shut_instances(release: Release, instance_ids: Collection[int]) -> dict[int, str]:
+    """Why not now, by id of those instances that serve a tenant whose windows are shut. Two queries at most."""
+    placed = Placement.objects.filter(instance_id__in=among(instance_ids)).order_by()
+    shut = shut_tenants(release, Window.objects.filter(tenant_id__in=placed.values("tenant_id")))
+    if not shut:
+        return {}
+    mine = placed.filter(tenant_id__in=among(shut)).values_list("instance_id", "tenant_id")
+    return {instance_id: shut[tenant_id] for instance_id, tenant_id in mine}
+
+
+def shut_tenants(release: Release, windows: QuerySet[Window] | None = None) -> dict[int, str]:
+    """Why not now, by id of tenants that have windows (of all, or these) of which none is open. One query.
 
     A window that lets security through does not hold a security release.
     """
-    rows = Window.objects.all()
+    rows = Window.objects.all() if windows is None else windows
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     weekly: dict[int, list[Weekly]] = {}
