@@ -24,6 +24,13 @@ LEAST_LATENCY_RATIO = 1.2
 MIN_SAMPLES = 4
 
 Reason = tuple[str, str]
+#: What reasons that name instances begin with; who does not see all of a rollout is not told which.
+FAILED, UNHEALTHY, UNSETTLED = (
+    "Could not be changed: ",
+    "Failing or degraded on the new version: ",
+    "Not well yet, or not seen yet: ",
+)
+NAMING = (FAILED, UNHEALTHY, UNSETTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +98,9 @@ def judge(evidence: Evidence) -> Judgement:
 def _failures(e: Evidence) -> list[Reason]:
     found: list[Reason] = []
     if e.failed:
-        found.append((Verdict.FAIL, f"Could not be changed: {_some(e.failed)}."))
+        found.append((Verdict.FAIL, f"{FAILED}{_some(e.failed)}."))
     if e.unhealthy:
-        found.append((Verdict.FAIL, f"Failing or degraded on the new version: {_some(e.unhealthy)}."))
+        found.append((Verdict.FAIL, f"{UNHEALTHY}{_some(e.unhealthy)}."))
     return found
 
 
@@ -102,7 +109,7 @@ def _settling(e: Evidence) -> list[Reason]:
     if e.moving:
         found.append((Verdict.WAIT, f"{e.moving:,} of {e.size:,} still to be changed."))
     if e.unsettled:
-        found.append((Verdict.WAIT, f"Not well yet, or not seen yet: {_some(e.unsettled)}."))
+        found.append((Verdict.WAIT, f"{UNSETTLED}{_some(e.unsettled)}."))
     if e.shows_nothing:
         found.append(
             (

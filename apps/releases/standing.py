@@ -46,12 +46,12 @@ def shut_instances(release: Release, instance_ids: Collection[int]) -> dict[int,
     return {instance_id: shut[tenant_id] for instance_id, tenant_id in mine}
 
 
-def shut_tenants(release: Release, windows: QuerySet[Window] | None = None) -> dict[int, str]:
+def shut_tenants(release: Release, of: QuerySet[Window] | None = None) -> dict[int, str]:
     """Why not now, by id of tenants that have windows (of all, or these) of which none is open. One query.
 
     A window that lets security through does not hold a security release.
     """
-    rows = Window.objects.all() if windows is None else windows
+    rows = Window.objects.all() if of is None else of
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     weekly: dict[int, list[Weekly]] = {}
@@ -76,10 +76,11 @@ def _shut(name: str, zone: str, opens: datetime | None) -> str:
     return f"The maintenance window of {name} opens {local:%Y-%m-%d %H:%M} {zone} ({opens:%H:%M} UTC)"
 
 
-def frozen_until(release: Release) -> dict[int | None, str]:
-    """Why nothing starts now, by account id (None: anywhere); empty without a freeze that concerns this release."""
+def frozen_until(release: Release, freezes: QuerySet[Freeze] | None = None) -> dict[int | None, str]:
+    """Why nothing starts now, by account id (None: anywhere); empty without a freeze (of all, or these) that concerns this release."""
     now = timezone.now()
-    rows = Freeze.objects.filter(starts_at__lte=now, ends_at__gt=now)
+    rows = Freeze.objects.all() if freezes is None else freezes
+    rows = rows.filter(starts_at__lte=now, ends_at__gt=now)
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     return {

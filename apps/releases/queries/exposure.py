@@ -109,6 +109,7 @@ class AdvisoryPage:
     rollouts: list[Rollout]
     asks: list[ClockAsk]
     may_manage: bool
+    sees_everything: bool
 
 
 def advisory_page(user: Any, pk: int) -> AdvisoryPage:
@@ -140,6 +141,7 @@ def advisory_page(user: Any, pk: int) -> AdvisoryPage:
         rollouts=list(visible(user, Rollout).filter(advisory=advisory).select_related("release")[:10]),
         asks=list(ClockAsk.objects.filter(advisory=advisory)[:20]),
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
+        sees_everything=scopes_of(user, Permission.VIEW).everything,
     )
 
 
