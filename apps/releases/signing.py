@@ -66,3 +66,10 @@ def complaint(version: str, artifacts: Iterable[Artifact]) -> str:
         return f"Version {version} has no signed artifact."
     bad = [artifact.name for artifact in mine if not is_signed(artifact)]
     return f"Version {version} has artifacts without a good signature: {', '.join(bad[:3])}." if bad else ""
+
+
+def why_unknown(version: str) -> str:
+    """Why a version that is no known release may not be deployed; empty where signatures are not asked for."""
+    if not has_keys():
+        return ""
+    return f"Version {version} is no known release, so nothing says that it is signed."
