@@ -19,12 +19,16 @@ def holds_now() -> "Q":
     return Q(until__gt=timezone.now(), overridden_by__isnull=True)
 
 
-def held_instances(instance_ids: Sequence[int], version: str | None) -> dict[int, str]:
+def held_instances(
+    instance_ids: Sequence[int], version: str | None, holds: QuerySet[Hold] | None = None
+) -> dict[int, str]:
     """Why not, by instance id, for those that serve a tenant on hold, or one pinned to another version. One query.
 
-    None: whichever the version, for who asks what stands in the way at all.
+    No version: whichever it is, for who asks what stands in the way at all. `holds`: of these alone.
     """
-    rows = Hold.objects.filter(holds_now(), tenant__placements__instance_id__in=among(instance_ids))
+    rows = (Hold.objects.all() if holds is None else holds).filter(
+        holds_now(), tenant__placements__instance_id__in=among(instance_ids)
+    )
     if version is not None:
         rows = rows.exclude(version=version)
     placed = rows.annotate(instance_id=F("tenant__placements__instance_id")).select_related("tenant")

@@ -15,10 +15,10 @@ from apps.access.models import User
 from apps.fleet.models import Cell, Instance
 from apps.releases.escalating import add_step, ask_before_deadlines
 from apps.releases.exposing import import_advisory
-from apps.releases.models import ClockStep, Freeze, Release, Rollout
+from apps.releases.models import ClockStep, Freeze, Release, Rollout, Window
 from apps.releases.queries.rollouts import report
-from apps.releases.rollouts import steer_target
-from apps.releases.rules import add_freeze
+from apps.releases.rollouts import prepare_rollout, steer, steer_target
+from apps.releases.rules import add_freeze, add_window, set_hold
 from apps.releases.services import upload_sbom
 from tests.factories import (
     as_system,
@@ -132,3 +132,59 @@ def test_who_was_asked_and_how_many_elsewhere_are_exposed_is_for_who_sees_everyt
         page = client.get(url).text
         assert "ciso@example.com" in page
         assert "far@example.com" in page
+
+
+def test_who_sees_one_tenant_of_a_shared_instance_reads_nothing_of_the_others(
+    cell: Cell, release: Release, boss: User, client: Client
+) -> None:
+    shared = make_instance("shared", cell=cell, kind="shared")
+    own, other = make_tenant("own"), make_tenant("other", name="Other Secret")
+    for tenant in (own, other):
+        place(tenant, shared)
+    upload_sbom(make_release("1.0.0"), cyclonedx("pkg:pypi/django@4.2.1"), actor=boss)
+    advisory = import_advisory(osv(), actor=boss)
+    set_hold(other, until=timezone.now() + timedelta(days=1), reason="their secret launch", actor=boss)
+    tina = make_user("tina")
+    grant(tina, "viewer", "tenant", own)
+    rollout = Rollout(release=release, reason=WHY, canary="1", bake_seconds=0)
+    prepare_rollout(rollout, actor=boss)
+    urls = [reverse("releases:rollout", args=[rollout.pk]), reverse("releases:report", args=[rollout.pk])]
+    urls.append(reverse("releases:advisory", args=[advisory.pk]))
+    for person, is_told in ((tina, False), (boss, True)):
+        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        assert ("Other Secret" in client.get(urls[0]).text) is is_told
+    steer(rollout, "start", actor=boss, reason=WHY)
+    run(rollout)
+    for person, is_told in ((tina, False), (boss, True)):
+        client.force_login(person, backend="django.contrib.auth.backends.ModelBackend")
+        for url in urls:
+            text = client.get(url).text
+            assert "shared" in text
+            assert ("secret launch" in text) is is_told, (person, url)
+
+
+def test_the_rules_page_offers_to_end_what_the_reader_may_end(
+    fleet: Fleet, cell: Cell, boss: User, vera: User, client: Client
+) -> None:
+    tenant = fleet(1)[0].placements.get().tenant
+    hold = set_hold(tenant, until=timezone.now() + timedelta(days=1), reason=WHY, actor=boss)
+    window = add_window(Window(tenant=tenant, days=[1], opens_at="22:00"), actor=boss)
+    ends = [reverse("releases:end_hold", args=[hold.pk]), reverse("releases:end_window", args=[window.pk])]
+    adds = [reverse("releases:add_hold"), reverse("releases:add_window")]
+    freezes = reverse("releases:add_freeze")
+    url = reverse("releases:rules")
+    page = client.get(url).text
+    assert "T 000" in page
+    assert not any(one in page for one in ends + adds), (
+        "an account's operator may look at its tenants, not change them"
+    )
+    assert freezes in page
+    grant(vera, "operator", "tenant", tenant)
+    page = client.get(url).text
+    assert all(one in page for one in ends + adds)
+    tom = make_user("tom")
+    grant(tom, "operator", "tenant", tenant)
+    client.force_login(tom, backend="django.contrib.auth.backends.ModelBackend")
+    page = client.get(url).text
+    assert all(one in page for one in ends + adds)
+    assert freezes not in page

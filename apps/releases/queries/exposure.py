@@ -20,7 +20,8 @@ from apps.tenants.models import Tenant
 
 from ..blockers import blockers_of, latest_moves
 from ..choices import UNDEPLOYABLE, Life, ReleaseKind
-from ..models import Advisory, ClockAsk, Component, Exposure, Release, Rollout, VexStatement
+from ..models import Advisory, ClockAsk, Component, Exposure, Hold, Release, Rollout, VexStatement
+from .neighbours import FOR_ANOTHER, shared_with_others
 
 #: Exposed instances that are told singly.
 LINES = 100
@@ -214,7 +215,10 @@ def _lines(user: Any, seen: QuerySet[Exposure]) -> list[Line]:
     for instance_id, name in placed.values_list("instance_id", "tenant__name"):
         names.setdefault(instance_id, []).append(name)
     moves = latest_moves(ids)  # of instances that the reader sees
-    blocked = blockers_of(rows, moves)
+    others = shared_with_others(user, ids)
+    for move in moves.values():
+        move.why = FOR_ANOTHER if move.why and move.instance_id in others else move.why
+    blocked = blockers_of(rows, moves, visible(user, Hold))
     return [
         Line(
             row,

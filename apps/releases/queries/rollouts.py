@@ -21,13 +21,14 @@ from apps.operations.models import Operation
 from ..choices import BEHIND, MOVING, TOUCHED, UNENDED, RolloutState, TargetState, WaveState
 from ..customers import ANNOUNCED
 from ..gates import NAMING
-from ..models import CustomerNotice, Exclusion, Freeze, HotPatch, Rollout, RolloutTarget, Wave
+from ..models import CustomerNotice, Exclusion, Freeze, Hold, HotPatch, Rollout, RolloutTarget, Wave
 from ..planning import Worst, tenants_of, worst_of
 from ..prices import revenue_of
 from ..returning import CAN_RETARGET, CAN_RETURN, LETS_RETURN
 from ..rollouts import LABELS, orders_of
 from ..scheduling import TAKES_IN, newcomers, why_no_newcomers
 from ..standing import frozen_until, held_instances
+from .neighbours import FOR_ANOTHER, shared_with_others
 from .rings import exclusions_seen
 
 #: One square for each instance up to so many in sight; past that, bars.
@@ -197,7 +198,7 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         orders=[(name, LABELS[name]) for name in orders_of(rollout, waves)] if may_steer else [],
         worst=_worst(rollout, ids, waves) if is_draft else Worst(),
         squares=squares,
-        held=_held(rollout, ids) if is_draft else [],
+        held=_held(user, rollout, ids) if is_draft else [],
         frozen=_frozen(user, rollout) if rollout.state in UNENDED else [],
         newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
         no_newcomers=why_no_newcomers(rollout),
@@ -276,7 +277,10 @@ def _exceptions(user: Any, targets: QuerySet[RolloutTarget]) -> list[RolloutTarg
     found: list[Any] = list(
         rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS]
     )
+    others = shared_with_others(user, [target.instance_id for target in found])
     for target in found:
+        if target.why and target.instance_id in others:
+            target.why = FOR_ANOTHER
         pk = target.seen_operation
         target.operation_url = reverse("operations:operation", args=[pk]) if pk else ""
     return found
@@ -296,8 +300,9 @@ def _worst(rollout: Rollout, ids: Sequence[int], waves: Sequence[Wave]) -> Worst
     return worst_of(ids, tenants, revenue, at_once=min(rollout.concurrency, largest))
 
 
-def _held(rollout: Rollout, ids: Sequence[int]) -> list[str]:
-    return sorted(set(held_instances(ids, rollout.release.version).values()))[:10]
+def _held(user: Any, rollout: Rollout, ids: Sequence[int]) -> list[str]:
+    held = held_instances(ids, rollout.release.version, visible(user, Hold))
+    return sorted(set(held.values()))[:10]
 
 
 def report(user: Any, pk: int) -> dict[str, Any]:
@@ -320,6 +325,7 @@ def report(user: Any, pk: int) -> dict[str, Any]:
         .values_list("pk", "finished_at")
     )
     sees_all = sees_all_of(user, rollout)
+    others = shared_with_others(user, [target.instance_id for target in targets])
     sizes = Counter(targets.order_by().values_list("wave", flat=True))
     return {
         "rollout": rollout.pk,
@@ -356,7 +362,7 @@ def report(user: Any, pk: int) -> dict[str, Any]:
                 "wave": t.wave,
                 "from": t.from_version,
                 "state": t.state,
-                "why": t.why,
+                "why": FOR_ANOTHER if t.why and t.instance_id in others else t.why,
                 "operation": t.operation_id,
                 "ended_at": ended.get(t.operation_id or 0),
             }
