@@ -171,14 +171,12 @@ class ExposureAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Hold)
-class HoldAdmin(FixAdmin):
-    """Whoever overrides a hold does it in two, on the rules' page."""
+class HoldAdmin(ReadOnlyAdmin):
+    """Holds are set and ended on the rules' page, where overriding one takes two and tells the tenant; here is no second way."""
 
     list_display = ("tenant", "version", "until", "reason", "set_by", "overridden_by")
     list_select_related = ("tenant", "set_by", "overridden_by")
     search_fields = ("tenant__name", "reason")
-    autocomplete_fields = ("tenant", "set_by")
-    readonly_fields = ("override_reason", "override_asked_by", "overridden_by")
 
 
 @admin.register(Freeze)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from django.db.models import QuerySet
+
 from apps.fleet.choices import WRONG
 
 from .choices import RolloutState, TargetState
-from .models import Exposure, RolloutTarget
+from .models import Exposure, Hold, RolloutTarget
 from .standing import held_instances
 
 STOPPED = (
@@ -24,9 +26,14 @@ def latest_moves(instance_ids: Sequence[int]) -> dict[int, RolloutTarget]:
     return {target.instance_id: target for target in rows.order_by("rollout_id")}
 
 
-def blockers_of(exposures: Sequence[Exposure], moves: Mapping[int, RolloutTarget]) -> dict[int, str]:
-    """What blocks each, in words, by its id; empty: nothing but that nobody has begun. `moves` as `latest_moves`. One query."""
-    held = held_instances([row.instance_id for row in exposures], None)
+def blockers_of(
+    exposures: Sequence[Exposure], moves: Mapping[int, RolloutTarget], holds: QuerySet[Hold] | None = None
+) -> dict[int, str]:
+    """What blocks each, in words, by its id; empty: nothing but that nobody has begun. `moves` as `latest_moves`. One query.
+
+    `holds`: what is told of, of holds.
+    """
+    held = held_instances([row.instance_id for row in exposures], None, holds)
     return {row.pk: _blocker(row, held, moves.get(row.instance_id)) for row in exposures}
 
 

@@ -22,13 +22,15 @@ from apps.operations.services import Refused
 from apps.tenants import writing
 from apps.tenants.models import Contact, Tenant
 
-from .choices import UNENDED, NoticeState, TargetState
+from .choices import UNENDED, NoticeState, RolloutState, TargetState
 from .models import CustomerNotice, Hold, Rollout
 from .planning import tenants_of
 from .services import given_reason
 
 #: Notices that one pass of the tick sends.
 AT_ONCE = 200
+#: States in which drafts may be sent: what they announce comes, or came.
+ANNOUNCED = (RolloutState.DRAFT, RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.SUCCEEDED)
 SUBJECT = "{tenant}: an update to version {version}"
 BODY = """Dear {tenant},
 
@@ -91,8 +93,9 @@ def _when(rollout: Rollout) -> str:
 
 def _filled(text: str, **words: str) -> str:
     try:
-        named = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
-        if named <= set(words):
+        parts = [part[1:] for part in Formatter().parse(text) if part[1] is not None]
+        # As they are: a width could be of any size.
+        if all(field in words and not spec and not conversion for field, spec, conversion in parts):
             return text.format_map(words)
     except ValueError:
         pass
@@ -100,10 +103,18 @@ def _filled(text: str, **words: str) -> str:
 
 
 def send_notices(rollout: Rollout, *, actor: Any, reason: str) -> int:
-    """Have the drafts of a rollout sent; gives how many. The tick does it, some hundred at a time."""
+    """Have the drafts of a rollout sent; gives how many. The tick does it, some hundred at a time.
+
+    Raises Refused where there is none, or what they announce does not come.
+    """
     require(actor, Permission.ROLL_OUT, rollout)
     reason = given_reason(reason)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
+        state = Rollout.objects.select_for_update().values_list("state", flat=True).get(pk=rollout.pk)
+        if state not in ANNOUNCED:
+            raise Refused(
+                f"The rollout is {RolloutState(state).label.lower()}: what does not come is not announced."
+            )
         drafts = CustomerNotice.objects.filter(rollout=rollout, state=NoticeState.DRAFT)
         count: int = drafts.update(state=NoticeState.QUEUED, sent_by=actor, why="")
         if not count:

@@ -22,6 +22,7 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, Q
+from django.db.utils import InterfaceError, OperationalError
 from django.utils import timezone
 
 from apps.access.services import system_actor
@@ -40,7 +41,7 @@ from .guarding import BLAST
 from .models import Rollout, RolloutTarget, Wave
 from .resting import why_rests
 from .returning import ask_back, return_waves, take_up_earlier
-from .rollouts import cancel_waiting, move_rollout
+from .rollouts import PAUSED, cancel_waiting, move_rollout
 from .scheduling import start_due
 from .stopping import NOT_BEGUN
 
@@ -48,20 +49,25 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that one worker may drive a rollout before another may try.
 LEASE = 30.0
+#: The database itself is away: nothing of a rollout is to blame.
+AWAY = (OperationalError, InterfaceError)
 #: Steps of one call at most: a rollout that always has news leaves its worker to others now and then.
 STEPS = 200
 
+#: Whether a rollout has been stopped is read with its operations: whoever stops it cancels them after that.
 FOLLOW = """
 UPDATE releases_rollouttarget t
    SET state = CASE WHEN o.state = 'succeeded' THEN 'done'
-                    WHEN o.state = 'cancelled' THEN CASE WHEN %(stopped)s THEN 'waiting' ELSE 'skipped' END
+                    WHEN o.state = 'cancelled' AND (o.cancel_reason LIKE %(paused)s
+                         OR r.state IN ('aborted', 'rolling_back', 'rolled_back')) THEN 'waiting'
+                    WHEN o.state = 'cancelled' THEN 'skipped'
                     WHEN (o.error LIKE %(blast)s OR o.error LIKE %(ended)s) AND NOT o.is_undoing THEN 'waiting'
                     ELSE 'failed' END,
        attempt = t.attempt + (o.state <> 'succeeded')::int,
        operation_id = CASE WHEN o.state = 'failed' AND o.error LIKE %(blast)s THEN NULL ELSE t.operation_id END,
        why = left(o.error, 300), changed_at = now()
-  FROM operations_operation o
- WHERE o.id = t.operation_id AND t.rollout_id = %(rollout)s AND t.state = 'changing'
+  FROM operations_operation o, releases_rollout r
+ WHERE o.id = t.operation_id AND r.id = t.rollout_id AND t.rollout_id = %(rollout)s AND t.state = 'changing'
    AND o.state IN ('succeeded', 'failed', 'cancelled')
 """
 FOLLOW_BACK = """
@@ -120,8 +126,15 @@ def advance(rollout_id: int) -> bool:
         lease = _claim(rollout_id)
         if lease is None:
             return step > 0
+        rollout = Rollout.objects.select_related("release", "started_by").get(pk=rollout_id)
         try:
-            goes_on = _drive(Rollout.objects.select_related("release", "started_by").get(pk=rollout_id))
+            goes_on = _drive(rollout)
+        except AWAY:
+            raise
+        except Exception as error:  # it must stop no other rollout, whatever is wrong with this one
+            logger.exception("rollout %s cannot be driven", rollout_id)
+            note(rollout, f"It cannot be driven: {error}")
+            return False
         finally:
             Rollout.objects.filter(pk=rollout_id, claimed_until=lease).unrecorded_update(claimed_until=None)
         if not goes_on and not _has_news(rollout_id):
@@ -173,9 +186,8 @@ def _drive(rollout: Rollout) -> bool:
 
 def follow(rollout: Rollout) -> int:
     """Take over what became of the operations asked for; gives how many have ended."""
-    stopped = rollout.state in (RolloutState.ABORTED, RolloutState.ROLLING_BACK)
     values: dict[str, Any] = {
-        "rollout": rollout.pk, "stopped": stopped, "blast": f"{BLAST}%", "ended": f"{NOT_BEGUN}%"
+        "rollout": rollout.pk, "blast": f"{BLAST}%", "ended": f"{NOT_BEGUN}%", "paused": f"{PAUSED}%",
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(FOLLOW, values)
@@ -259,11 +271,13 @@ def _fail(rollout: Rollout, wave: Wave, reasons: list[list[str]]) -> None:
     with transaction.atomic(durable=True):
         actor = system_actor("rollout")
         said = f"The gate of wave {wave.number} failed: {why}"
-        if move_rollout(rollout, to, actor=actor, reason=said, since=[RolloutState.RUNNING], **ended):
+        moved = move_rollout(rollout, to, actor=actor, reason=said, since=[RolloutState.RUNNING], **ended)
+        if moved:
             Wave.objects.filter(pk=wave.pk).update(
                 state=WaveState.FAILED, verdict=Verdict.FAIL, reasons=reasons, finished_at=timezone.now()
             )
-    cancel_waiting(rollout, actor=rollout.started_by, reason=f"the gate of wave {wave.number} failed")
+    if moved:  # else somebody has paused or ended it at this moment, and decides what becomes of the rest
+        cancel_waiting(rollout, actor=rollout.started_by, reason=f"the gate of wave {wave.number} failed")
 
 
 def _finish(rollout: Rollout) -> None:

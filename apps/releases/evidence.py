@@ -44,6 +44,7 @@ def evidence_of(rollout: Rollout, wave: Wave) -> Evidence:
             for t in running
             if t[3] not in (Health.WELL, Health.FAILING, Health.DEGRADED) or t[4] != version
         ],
+        shows_nothing=not counted and _is_first_of_more(rollout, wave),
         bake_left=_bake_left(rollout, wave),
         compares=rollout.gate == GateMode.METRICS,
         min_requests=rollout.min_requests,
@@ -53,6 +54,12 @@ def evidence_of(rollout: Rollout, wave: Wave) -> Evidence:
     if not base.compares or not measured or base.moving or base.bake_left > 0 or wave.baking_since is None:
         return base
     return _with_traffic(base, rollout, measured, wave.baking_since)
+
+
+def _is_first_of_more(rollout: Rollout, wave: Wave) -> bool:
+    """Whether nothing was changed yet, and a later wave would be the first."""
+    touched = rollout.targets.filter(state__in=[TargetState.DONE, TargetState.RETURNED, TargetState.STAYED])
+    return rollout.waves.filter(number__gt=wave.number).exists() and not touched.exists()
 
 
 def _bake_left(rollout: Rollout, wave: Wave) -> float:

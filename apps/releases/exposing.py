@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from .escalating import hours_of
 from .matching import match_advisory
 from .models import Advisory, Release, VexStatement
 from .osv import Advice
+from .sbom import BadDocument
 from .services import given_reason, require_everywhere
 
 #: Which versions that run are bad, by advisory: from the few releases that run to their components to what matches
@@ -82,14 +84,23 @@ def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
 
 
 def store_advice(advice: Advice) -> Advisory:
-    """Write an advisory, or its newer state, without matching it yet; the caller holds a transaction."""
+    """Write an advisory, or its newer state, without matching it yet; the caller holds a transaction.
+
+    A clock that runs keeps its deadline, unless it is now known to be of another severity. Raises BadDocument.
+    """
     known = Advisory.objects.select_for_update().filter(osv_id=advice.osv_id).first()
     advisory = known or Advisory(osv_id=advice.osv_id, known_at=timezone.now())
+    severity_before = advisory.severity
     for name in ("summary", "details", "severity", "score", "published_at", "modified", "affected"):
         setattr(advisory, name, getattr(advice, name))
     advisory.aliases, advisory.withdrawn = list(advice.aliases), advice.is_withdrawn
-    advisory.deadline = deadline_of(advisory.known_at, advice.severity)
-    advisory.full_clean()
+    if known is None or severity_before != advice.severity:
+        advisory.deadline = deadline_of(advisory.known_at, advice.severity)
+    try:
+        advisory.full_clean()
+    except ValidationError as wrong:
+        said = (f"{name}: {' '.join(words)}" for name, words in wrong.message_dict.items())
+        raise BadDocument(f"{advice.osv_id} cannot be kept: {' '.join(said)}") from wrong
     advisory.save()
     return advisory
 

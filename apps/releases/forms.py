@@ -78,6 +78,13 @@ class ReasonForm(forms.Form):
     reason = reason_field()
 
 
+class SeenForm(forms.Form):
+    """The limit that somebody saw to be wanted."""
+
+    count = forms.IntegerField(required=False, min_value=1)
+    percent = forms.IntegerField(required=False, min_value=1, max_value=100)
+
+
 class RolloutForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a rollout shall bring where, and how carefully."""
 

@@ -24,6 +24,13 @@ LEAST_LATENCY_RATIO = 1.2
 MIN_SAMPLES = 4
 
 Reason = tuple[str, str]
+#: What reasons that name instances begin with; who does not see all of a rollout is not told which.
+FAILED, UNHEALTHY, UNSETTLED = (
+    "Could not be changed: ",
+    "Failing or degraded on the new version: ",
+    "Not well yet, or not seen yet: ",
+)
+NAMING = (FAILED, UNHEALTHY, UNSETTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Evidence:
     """What is known of a wave. `bake_left` in seconds; `compares`: error rate and latency are asked about.
 
     `without_metrics` counts instances whose provider keeps none; `old` is who still runs the old version.
+    `shows_nothing`: all of it was held or skipped, nothing was changed before it, and more is to come.
     """
 
     size: int
@@ -51,6 +59,7 @@ class Evidence:
     failed: Sequence[str] = ()
     unhealthy: Sequence[str] = ()
     unsettled: Sequence[str] = ()
+    shows_nothing: bool = False
     bake_left: float = 0.0
     compares: bool = False
     min_requests: int = 100
@@ -89,9 +98,9 @@ def judge(evidence: Evidence) -> Judgement:
 def _failures(e: Evidence) -> list[Reason]:
     found: list[Reason] = []
     if e.failed:
-        found.append((Verdict.FAIL, f"Could not be changed: {_some(e.failed)}."))
+        found.append((Verdict.FAIL, f"{FAILED}{_some(e.failed)}."))
     if e.unhealthy:
-        found.append((Verdict.FAIL, f"Failing or degraded on the new version: {_some(e.unhealthy)}."))
+        found.append((Verdict.FAIL, f"{UNHEALTHY}{_some(e.unhealthy)}."))
     return found
 
 
@@ -100,7 +109,14 @@ def _settling(e: Evidence) -> list[Reason]:
     if e.moving:
         found.append((Verdict.WAIT, f"{e.moving:,} of {e.size:,} still to be changed."))
     if e.unsettled:
-        found.append((Verdict.WAIT, f"Not well yet, or not seen yet: {_some(e.unsettled)}."))
+        found.append((Verdict.WAIT, f"{UNSETTLED}{_some(e.unsettled)}."))
+    if e.shows_nothing:
+        found.append(
+            (
+                Verdict.WAIT,
+                "Nothing of it was changed, so it shows nothing: try one of it again, or pass it by hand for the next to be the first.",
+            )
+        )
     if not found and not e.failed and not e.unhealthy:
         found.append((Verdict.PASS, f"All of {e.size:,} changed and well."))
     if e.bake_left > 0 and not (e.moving or e.failed or e.unhealthy):

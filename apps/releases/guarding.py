@@ -12,18 +12,19 @@ The blast radius is set-wise and holds under concurrency by two looks:
 Targets that are changing or unhealthy already do not count anew: to mend something is always within the limit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.db import connection
 
+from apps.core.arrays import among
 from apps.operations.guard_rails import Objection, Request
 from apps.operations.kinds import TargetInfo
 
-from .choices import UNDEPLOYABLE
+from .choices import UNDEPLOYABLE, TargetState
 from .measures import Served, figure, scope_words, served_by, serves, targets_within, weigh
-from .models import BlastPolicy, Release
+from .models import BlastPolicy, Release, RolloutTarget
 from .rooms import Room, rooms_of
-from .signing import complaint
+from .signing import complaint, why_unknown
 
 #: What an objection of the blast radius begins with: such a refusal passes by itself, so a rollout asks again.
 BLAST = "Blast radius: "
@@ -32,12 +33,28 @@ LOCK = 7_320_010
 
 
 def deployable_versions(request: Request) -> dict[int, Objection]:
-    """A version known as a release that is a draft, was withdrawn or lacks a good signature is not deployed."""
+    """A version known as a release that is a draft, was withdrawn or lacks a good signature is not deployed.
+
+    Nor, where signatures are asked for, is one that nobody has made known: but for what goes back to what ran before.
+    """
     if request.kind.name != "deploy" or not request.targets:
         return {}
-    release = Release.objects.filter(version=request.params.get("version", "")).first()
-    why = why_not_deployable(release) if release else ""
-    return {target.id: Objection(why) for target in request.targets} if why else {}
+    version = request.params.get("version", "")
+    ids = {target.id for target in request.targets}
+    if release := Release.objects.filter(version=version).first():
+        why = why_not_deployable(release)
+    else:
+        why = why_unknown(version)
+        ids -= _going_back(ids, version) if why else set()
+    return {pk: Objection(why) for pk in ids} if why else {}
+
+
+def _going_back(ids: Collection[int], version: str) -> set[int]:
+    """Those that a rollout brings back to this version, which ran on them before."""
+    rows = RolloutTarget.objects.filter(
+        instance_id__in=among(ids), state=TargetState.RETURNING, from_version=version
+    )
+    return set(rows.order_by().values_list("instance_id", flat=True))
 
 
 def why_not_deployable(release: Release) -> str:

@@ -4,6 +4,7 @@ Names travel in the query, CHUNK at a time. An answer is kept for a few seconds,
 several times a second and no Prometheus learns more in that time; that it is away is kept somewhat longer.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -74,6 +75,10 @@ def traffic_from(source: MetricSource, names: Sequence[str], since: datetime) ->
             _kept[key] = time.monotonic() + KEPT, _asked(source, names, since)
         except Unanswered as refusal:
             _kept[key] = time.monotonic() + AWAY, refusal
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # Whatever speaks its API may answer anything: that is no answer, and the gate waits.
+            odd = Unanswered(f"Its answer to “{source}” cannot be read: {type(error).__name__}.")
+            _kept[key] = time.monotonic() + AWAY, odd
     found = _kept[key][1]
     if isinstance(found, Unanswered):
         raise found
@@ -108,4 +113,7 @@ def _asked(source: MetricSource, names: Sequence[str], since: datetime) -> Traff
 
 def _sum(source: MetricSource, text: str, words: dict[str, str], some: set[str], at: datetime) -> float:
     samples = prometheus.ask(Template(text).substitute(words), at=at, seconds=SECONDS)
-    return sum(s.value for s in samples if s.labels.get(source.label) in some)
+    found = sum(s.value for s in samples if s.labels.get(source.label) in some)
+    if not 0 <= found < math.inf:
+        raise Unanswered(f"“{source}” gives {found:g} requests, which can be no count.")
+    return found

@@ -14,9 +14,9 @@ from apps.fleet.models import Instance, Placement
 from apps.operations import selections
 from apps.operations.services import MAX_TARGETS, Refused
 
-from .choices import RolloutState, TargetState
+from .crossing import taken
 from .excluding import Excluded, why_excluded
-from .models import Release, Ring, RolloutTarget
+from .models import Release, Ring
 from .prices import revenue_of
 from .rings import Mark, marks_of, rings_of, up_to
 from .waves import Candidate, plan_waves
@@ -124,12 +124,7 @@ def _candidates(release: Release, query: str, actor: Any) -> tuple[dict[int, str
     may = visible(actor, Instance.objects.filter(pk__in=among(seen)), Permission.ROLL_OUT)
     may = visible(actor, may, Permission.DEPLOY)
     allowed = set(may.values_list("pk", flat=True))
-    elsewhere = set(
-        RolloutTarget.objects.filter(
-            state__in=[TargetState.WAITING, TargetState.CHANGING],
-            rollout__state__in=[RolloutState.RUNNING, RolloutState.PAUSED],
-        ).values_list("instance_id", flat=True)
-    )
+    elsewhere = set(taken().values_list("instance_id", flat=True))
     left_out: dict[str, int] = {}
     rows: dict[int, str] = {}
     for pk, version in seen.items():

@@ -20,7 +20,7 @@ def register() -> None:
     changes.register(telling.rollouts)
     guard_rails.register("deployable versions", guarding.deployable_versions)
     guard_rails.register("blast radius", guarding.blast_radius)
-    guard_rails.register("ended rollouts", stopping.of_ended_rollouts)
+    guard_rails.register("stopped rollouts", stopping.of_stopped_rollouts)
     endings.register("rollouts", driving.go_on)
     simulated.register_versions(search.known_versions)
     navigation.register(navigation.NavItem("Releases", "releases:list", group="Change", order=10, key="r"))

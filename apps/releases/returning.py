@@ -19,8 +19,10 @@ from apps.operations.choices import State
 from apps.operations.models import Operation
 from apps.operations.services import Refused
 
+from . import crossing
 from .asking import BACK, Way, ask, is_full, let_through, room_for
 from .choices import MOVING, TOUCHED, NoticeState, RolloutState, TargetState, WaveState
+from .crossing import refuse_crossing
 from .guarding import why_not_deployable
 from .models import CustomerNotice, Release, Rollout, RolloutTarget, Wave
 from .rollouts import cancel_waiting, move_rollout
@@ -47,6 +49,7 @@ def roll_back_wave(rollout: Rollout, number: int, *, actor: Any, reason: str) ->
         waves = Wave.objects.filter(rollout=locked, number=number, state__in=CAN_RETURN)
         if not waves.update(state=WaveState.RETURNING, finished_at=None):
             raise Refused(f"Wave {number} has touched nothing, or goes back already.")
+        refuse_crossing(locked, locked.targets.filter(wave=number, state__in=crossing.BACK))
         why = f"Wave {number} goes back: {reason}"[:500]
         if locked.state == RolloutState.RUNNING:
             move_rollout(locked, RolloutState.PAUSED, actor=actor, reason=why, since=[RolloutState.RUNNING])

@@ -12,6 +12,7 @@ from apps.access.scoping import require, visible
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
+from apps.fleet.models import Instance, Placement
 from apps.operations import batches
 from apps.operations import services as engine
 from apps.operations.choices import State
@@ -19,6 +20,7 @@ from apps.operations.models import Operation
 from apps.operations.services import Refused
 
 from .choices import BEHIND, ROLLOUT_TRANSITIONS, RolloutState, TargetState, Verdict, WaveState
+from .crossing import BACK, ONWARD, refuse_crossing
 from .excluding import Excluded, write_exclusions
 from .guarding import why_not_deployable
 from .models import Rollout, RolloutTarget, Wave
@@ -106,6 +108,10 @@ ORDERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "retry": (RolloutState.RUNNING, (RolloutState.ABORTED,)),
     "cancel": (RolloutState.CANCELLED, (RolloutState.DRAFT,)),
 }
+#: Why operations of a paused rollout are cancelled begins so: their targets wait until it goes on.
+PAUSED = "its rollout is paused: "
+#: Orders by which a rollout begins to change instances, and those of which targets.
+CROSSES = {"start": ONWARD, "retry": ONWARD, "roll_back": BACK}
 LABELS = {
     "start": "Start", "pause": "Pause", "resume": "Resume", "abort": "Abort", "roll_back": "Roll back",
     "retry": "Retry what failed", "cancel": "Discard", "pass_gate": "Pass the gate by hand",
@@ -140,6 +146,8 @@ def steer(rollout: Rollout, order: str, *, actor: Any, reason: str) -> None:
     rollout.refresh_from_db()
     if order in ("abort", "roll_back"):
         cancel_waiting(rollout, actor=actor, reason=reason)
+    elif order == "pause":
+        cancel_waiting(rollout, actor=actor, reason=f"{PAUSED}{reason}", states=[State.PENDING])
 
 
 def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
@@ -162,6 +170,11 @@ def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
             )
         if order == "retry":
             _reopen(rollout)
+        if order in ("resume", "retry"):
+            # What was cancelled when it stopped is due at once.
+            rollout.targets.filter(state=TargetState.WAITING).exclude(why="").update(why="")
+        if order in CROSSES:
+            refuse_crossing(rollout, rollout.targets.filter(state__in=CROSSES[order]))
 
 
 def _reopen(rollout: Rollout) -> None:
@@ -172,8 +185,6 @@ def _reopen(rollout: Rollout) -> None:
     rollout.targets.filter(state=TargetState.FAILED).update(
         state=TargetState.WAITING, attempt=F("attempt") + 1, operation_id=None, why=""
     )
-    # What was cancelled with the rollout is due at once.
-    rollout.targets.filter(state=TargetState.WAITING).exclude(why="").update(why="")
 
 
 def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
@@ -198,26 +209,33 @@ def _pass_gate(rollout: Rollout, actor: Any, reason: str) -> None:
         record([event("rollout.gate_passed", title, tone=Tone.WARN)])
 
 
-def cancel_waiting(rollout: Rollout, *, actor: Any, reason: str, wave: int | None = None) -> int:
+def cancel_waiting(
+    rollout: Rollout,
+    *,
+    actor: Any,
+    reason: str,
+    wave: int | None = None,
+    states: Sequence[str] = (State.PENDING, State.AWAITING_APPROVAL),
+) -> int:
     """Cancel the rollout's (or one wave's) operations that have not begun; what runs goes on to its end. Gives how many."""
     changing = rollout.targets.filter(state=TargetState.CHANGING, operation_id__isnull=False)
     if wave is not None:
         changing = changing.filter(wave=wave)
     waiting = Operation.objects.filter(
         pk__in=changing.values("operation_id"),
-        state__in=[State.PENDING, State.AWAITING_APPROVAL],
+        state__in=states,
         started_at__isnull=True,
         cancel_requested_at__isnull=True,
     ).order_by()
     seen = visible(actor, waiting)
     may = visible(actor, seen, engine.cancel_permission("deploy")).values("pk")
-    # What this actor may not cancel does not begin either, once the rollout has ended: see `stopping`.
+    # What this actor may not cancel does not begin either, once the rollout has stopped: see `stopping`.
     mine = seen.filter(Q(actor_id=actor.pk) | Q(pk__in=may))
     return batches.cancel_those(mine, actor=actor, reason=reason)
 
 
 def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) -> None:
-    """`skip` an instance that waits, or `retry` one that was held or skipped: it joins the wave under way."""
+    """`skip` an instance that waits, or `retry` one that was held or skipped: in its own wave, or the one under way if that has passed."""
     require(actor, Permission.ROLL_OUT, target.rollout)
     reason = given_reason(reason)
     rollout = target.rollout
@@ -229,7 +247,7 @@ def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) 
         if order == "skip":
             moved = rows.filter(state=TargetState.WAITING).update(state=TargetState.SKIPPED, why=reason[:300])
         elif order == "retry":
-            moved = _retry_target(rollout, rows)
+            moved = _retry_target(target, rows)
         else:
             raise Refused(f"There is no order “{order}”.")
         if not moved:
@@ -241,15 +259,38 @@ def steer_target(target: RolloutTarget, order: str, *, actor: Any, reason: str) 
         record([event(f"rollout.{order}", title, instance_id=target.instance_id)])
 
 
-def _retry_target(rollout: Rollout, rows: Any) -> int:
-    # Held until this is committed: the gate lets no wave pass meanwhile that has somebody waiting again.
-    wave = rollout.waves.select_for_update().exclude(state__in=BEHIND).order_by("number").first()
-    if wave is None:
+def _retry_target(target: RolloutTarget, rows: Any) -> int:
+    """It waits again in its own wave where that is still to come, else in the one under way."""
+    waves = target.rollout.waves.exclude(state__in=BEHIND).order_by("number")
+    numbers = list(waves.values_list("number", flat=True))
+    if not numbers:
         raise Refused("All waves have passed; prepare another rollout for it.")
+    number = target.wave if target.wave in numbers else numbers[0]
+    # Held until this is committed: the gate lets no wave pass meanwhile that has somebody waiting again.
+    wave = waves.select_for_update().filter(number=number).first()
+    if wave is None:
+        raise Refused(f"Wave {number} has passed at this moment; try again.")
+    if number != target.wave:
+        _refuse_pair(target, number)
     retried = rows.filter(state__in=[TargetState.HELD, TargetState.SKIPPED])
     moved = retried.update(
-        state=TargetState.WAITING, wave=wave.number, attempt=F("attempt") + 1, operation_id=None, why=""
+        state=TargetState.WAITING, wave=number, attempt=F("attempt") + 1, operation_id=None, why=""
     )
     if moved and wave.state == WaveState.BAKING:
         Wave.objects.filter(pk=wave.pk).update(state=WaveState.RUNNING, baking_since=None)
     return int(moved)
+
+
+def _refuse_pair(target: RolloutTarget, number: int) -> None:
+    """Never two cells of one tenant's failover pair in one wave, by this way either."""
+    tenants = Placement.objects.filter(instance=target.instance_id).order_by().values("tenant_id")
+    served = Instance.objects.filter(placements__tenant_id__in=tenants).exclude(
+        cell_id=target.instance.cell_id
+    )
+    others = target.rollout.targets.filter(wave=number, instance_id__in=served.order_by().values("pk"))
+    left_out = [TargetState.HELD, TargetState.SKIPPED]
+    other = others.exclude(state__in=left_out).select_related("instance").first()
+    if other is not None:
+        raise Refused(
+            f"{other.instance} is in wave {number}, the other half of a failover pair; try again when that wave has passed."
+        )

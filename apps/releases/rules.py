@@ -180,17 +180,19 @@ def set_policy(
 
 
 def approve_policy(policy: BlastPolicy, *, actor: Any) -> BlastPolicy:
-    """Let a raised limit count. Never for who asked for it."""
+    """Let a raised limit count, as `policy` says it is wanted: who agrees agrees to what they saw. Never for who asked for it."""
     if policy.wanted_by_id == actor.pk:
         raise PermissionDenied("Nobody raises a limit alone; ask a colleague who may approve.")
     if not scopes_of(actor, Permission.APPROVE).everything:
         raise PermissionDenied("Raising a limit needs “Approve others' operations” on everything.")
-    if why := hands.objection(actor, policy.wanted_by, Permission.APPROVE, None):
-        raise PermissionDenied(why)
     with transaction.atomic(durable=True), acting(actor, reason=f"approves: {policy.wanted_reason}"):
         locked = BlastPolicy.objects.select_for_update().get(pk=policy.pk)
         if locked.wanted_by_id in (None, actor.pk):
             raise Refused("Nobody asks for a higher limit (any more).")
+        if why := hands.objection(actor, locked.wanted_by, Permission.APPROVE, None):
+            raise PermissionDenied(why)
+        if (locked.wanted_count, locked.wanted_percent) != (policy.wanted_count, policy.wanted_percent):
+            raise Refused(f"{locked.wanted_by} asks for something else by now; look again before you agree.")
         locked.max_count, locked.max_percent, locked.raised_by = (
             locked.wanted_count,
             locked.wanted_percent,

@@ -20,6 +20,7 @@ from apps.operations import selections
 from apps.operations.services import Refused
 
 from .choices import RolloutState
+from .crossing import lock, taken
 from .excluding import excluded_instances
 from .guarding import why_not_deployable
 from .models import Ring, Rollout, RolloutTarget, Wave
@@ -80,7 +81,7 @@ def _tell_not_started(rollout: Rollout, why: str) -> None:
 def newcomers(rollout: Rollout, actor: Any) -> QuerySet[Instance]:
     """Instances that the rollout's filter selects and that were made after its set was frozen, as `actor` sees them.
 
-    None that its exclusions name, or that are in a later ring than it goes to. Read by one statement, and one more
+    None that its exclusions name, that another rollout changes, or that are in a later ring than it goes to. Read by one statement, and one more
     where it goes up to a ring.
     """
     chosen = selections.select("instance", actor, QueryDict(rollout.query))
@@ -89,6 +90,7 @@ def newcomers(rollout: Rollout, actor: Any) -> QuerySet[Instance]:
     rows = (
         rows.filter(created_at__gt=rollout.created_at)
         .exclude(pk__in=known.values("instance_id"))
+        .exclude(pk__in=taken().values("instance_id"))
         .exclude(wanted_version=rollout.release.version)
         .exclude(excluded_instances(rollout))
         .order_by("pk")
@@ -118,6 +120,7 @@ def take_in_newcomers(rollout: Rollout, *, actor: Any, reason: str) -> int:
     require(actor, Permission.ROLL_OUT, rollout)
     reason = given_reason(reason)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
+        lock()
         locked = Rollout.objects.select_for_update(of=("self",)).select_related("release").get(pk=rollout.pk)
         if locked.state not in TAKES_IN:
             raise Refused(

@@ -17,6 +17,7 @@ from .guarding import why_not_deployable
 from .matching import match_components
 from .models import Artifact, Component, Release, ReleaseComponent
 from .sbom import Contents, read_sbom
+from .signing import check_signature
 
 TONES = {
     Life.RELEASED: Tone.OK,
@@ -99,6 +100,7 @@ def add_artifact(
         raise Refused("Only a draft takes artifacts: what was announced stays what it is.")
     artifact = Artifact(release=release, name=name, uri=uri, sha256=sha256.lower(), signature=signature)
     artifact.full_clean()
+    check_signature(signature)
     with transaction.atomic(durable=True), acting(actor, reason=f"adds an artifact to {release}"):
         artifact.save()
     return artifact

@@ -1,12 +1,12 @@
 """Signatures of artifacts: Ed25519 over the digest's hexadecimal text, by a key that the settings name."""
 
 import base64
-import binascii
 from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
+from django.core.exceptions import ValidationError
 
 from .models import Artifact
 
@@ -20,9 +20,17 @@ def is_signed(artifact: Artifact) -> bool:
     """Whether one of the keys signed the artifact's digest. Raises ValueError for a key that is none."""
     try:
         signature = base64.b64decode(artifact.signature, validate=True)
-    except binascii.Error:
+    except ValueError:  # letters that base64 has not, or a part of it
         return False
     return any(_verifies(key, signature, artifact.sha256.encode()) for key in _keys())
+
+
+def check_signature(text: str) -> None:
+    """Raises ValidationError for a text that can be no signature; an empty one is none."""
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValidationError({"signature": "A signature is written in base64."}) from error
 
 
 def _keys() -> list[Ed25519PublicKey]:
@@ -58,3 +66,10 @@ def complaint(version: str, artifacts: Iterable[Artifact]) -> str:
         return f"Version {version} has no signed artifact."
     bad = [artifact.name for artifact in mine if not is_signed(artifact)]
     return f"Version {version} has artifacts without a good signature: {', '.join(bad[:3])}." if bad else ""
+
+
+def why_unknown(version: str) -> str:
+    """Why a version that is no known release may not be deployed; empty where signatures are not asked for."""
+    if not has_keys():
+        return ""
+    return f"Version {version} is no known release, so nothing says that it is signed."

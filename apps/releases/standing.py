@@ -1,12 +1,13 @@
 """Which rules stand in a rollout's way now: holds and pins of tenants, freezes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from apps.core.arrays import among
+from apps.fleet.models import Placement
 
 from .choices import ReleaseKind
 from .models import Freeze, Hold, Release, Window
@@ -18,12 +19,16 @@ def holds_now() -> "Q":
     return Q(until__gt=timezone.now(), overridden_by__isnull=True)
 
 
-def held_instances(instance_ids: Sequence[int], version: str | None) -> dict[int, str]:
+def held_instances(
+    instance_ids: Sequence[int], version: str | None, holds: QuerySet[Hold] | None = None
+) -> dict[int, str]:
     """Why not, by instance id, for those that serve a tenant on hold, or one pinned to another version. One query.
 
-    None: whichever the version, for who asks what stands in the way at all.
+    No version: whichever it is, for who asks what stands in the way at all. `holds`: of these alone.
     """
-    rows = Hold.objects.filter(holds_now(), tenant__placements__instance_id__in=among(instance_ids))
+    rows = (Hold.objects.all() if holds is None else holds).filter(
+        holds_now(), tenant__placements__instance_id__in=among(instance_ids)
+    )
     if version is not None:
         rows = rows.exclude(version=version)
     placed = rows.annotate(instance_id=F("tenant__placements__instance_id")).select_related("tenant")
@@ -35,12 +40,22 @@ def _words(hold: Hold) -> str:
     return f"{hold.tenant} is {what} until {hold.until:%Y-%m-%d %H:%M} UTC: {hold.reason}"
 
 
-def shut_tenants(release: Release) -> dict[int, str]:
-    """Why not now, by id of tenants that have windows of which none is open. One query.
+def shut_instances(release: Release, instance_ids: Collection[int]) -> dict[int, str]:
+    """Why not now, by id of those instances that serve a tenant whose windows are shut. Two queries at most."""
+    placed = Placement.objects.filter(instance_id__in=among(instance_ids)).order_by()
+    shut = shut_tenants(release, Window.objects.filter(tenant_id__in=placed.values("tenant_id")))
+    if not shut:
+        return {}
+    mine = placed.filter(tenant_id__in=among(shut)).values_list("instance_id", "tenant_id")
+    return {instance_id: shut[tenant_id] for instance_id, tenant_id in mine}
+
+
+def shut_tenants(release: Release, of: QuerySet[Window] | None = None) -> dict[int, str]:
+    """Why not now, by id of tenants that have windows (of all, or these) of which none is open. One query.
 
     A window that lets security through does not hold a security release.
     """
-    rows = Window.objects.all()
+    rows = Window.objects.all() if of is None else of
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     weekly: dict[int, list[Weekly]] = {}
@@ -65,10 +80,11 @@ def _shut(name: str, zone: str, opens: datetime | None) -> str:
     return f"The maintenance window of {name} opens {local:%Y-%m-%d %H:%M} {zone} ({opens:%H:%M} UTC)"
 
 
-def frozen_until(release: Release) -> dict[int | None, str]:
-    """Why nothing starts now, by account id (None: anywhere); empty without a freeze that concerns this release."""
+def frozen_until(release: Release, freezes: QuerySet[Freeze] | None = None) -> dict[int | None, str]:
+    """Why nothing starts now, by account id (None: anywhere); empty without a freeze (of all, or these) that concerns this release."""
     now = timezone.now()
-    rows = Freeze.objects.filter(starts_at__lte=now, ends_at__gt=now)
+    rows = Freeze.objects.all() if freezes is None else freezes
+    rows = rows.filter(starts_at__lte=now, ends_at__gt=now)
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     return {

@@ -1,7 +1,8 @@
-"""What a rollout that was ended has asked for and that has not begun: it does not begin any more.
+"""What a rollout has asked for and that has not begun: it begins only while the rollout goes on and the rules let it.
 
-Whoever ends a rollout cancels such operations. One that a worker asks for at that very moment is found by this
-guard rail at its start, which the engine asks after its claim is committed.
+Whoever stops a rollout cancels such operations. One that a worker asks for at that very moment is found by this
+guard rail at its start, which the engine asks after its claim is committed. So is one that waited for long (for
+approval, for another operation), while a hold, a freeze or a shut window came in its way.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,22 +14,27 @@ from apps.operations.guard_rails import Objection, Request
 from apps.operations.models import Operation
 
 from .choices import RolloutState, WaveState
-from .models import Rollout, RolloutTarget, Wave
+from .models import Release, Rollout, RolloutTarget, Wave
+from .standing import frozen_until, held_instances, shut_instances
 
 #: What such an operation's failure begins with: its target only waits then.
-NOT_BEGUN = "Its rollout had ended before it began: "
+NOT_BEGUN = "It was not begun: "
 #: States in which a rollout changes nothing onward, and those in which it brings nothing back.
-ONWARD_ENDED = (
+ONWARD_STOPPED = (
+    RolloutState.PAUSED,
     RolloutState.ABORTED,
     RolloutState.ROLLING_BACK,
     RolloutState.ROLLED_BACK,
     RolloutState.SUCCEEDED,
 )
-BACK_ENDED = (RolloutState.ABORTED, RolloutState.ROLLED_BACK)
+BACK_STOPPED = (RolloutState.ABORTED, RolloutState.ROLLED_BACK)
 
 
-def of_ended_rollouts(request: Request) -> dict[int, Objection]:
-    """Objections to the start of operations whose rollout has ended, but for waves that go back alone. At most three queries."""
+def of_stopped_rollouts(request: Request) -> dict[int, Objection]:
+    """Objections to the start of operations whose rollout has stopped (but for waves that go back alone), or that a rule holds.
+
+    At most eight queries, none for what no rollout asked for but the first.
+    """
     if not request.starting or request.kind.name != "deploy" or not request.operations:
         return {}
     keys = Operation.objects.filter(
@@ -39,15 +45,31 @@ def of_ended_rollouts(request: Request) -> dict[int, Objection]:
         _, pk, way, *_ = key.split(":")
         of_rollout.setdefault(int(pk), []).append((target_id, way == "back"))
     found = {
-        target_id: Objection(f"{NOT_BEGUN}#{pk} is {RolloutState(state).label.lower()}.")
+        target_id: Objection(f"{NOT_BEGUN}rollout #{pk} is {RolloutState(state).label.lower()}.")
         for pk, state in _states(of_rollout)
         for target_id, is_back in of_rollout[pk]
-        if state in (BACK_ENDED if is_back else ONWARD_ENDED)
+        if state in (BACK_STOPPED if is_back else ONWARD_STOPPED)
     }
     if found:
         for target_id in _of_waves_that_return(of_rollout):
             found.pop(target_id, None)
-    return found
+    onward = {target_id for pairs in of_rollout.values() for target_id, is_back in pairs if not is_back}
+    return found | _of_rules(request, onward - found.keys())
+
+
+def _of_rules(request: Request, ids: Collection[int]) -> dict[int, Objection]:
+    """What holds, freezes and windows say against a start now. What goes back waits for none of them."""
+    release = Release.objects.filter(version=request.params.get("version", "")).first() if ids else None
+    if release is None:
+        return {}
+    frozen = frozen_until(release)
+    whys = {
+        target.id: frozen.get(None) or frozen[target.account_id]
+        for target in request.targets
+        if target.id in ids and (None in frozen or target.account_id in frozen)
+    }
+    whys |= shut_instances(release, ids) | held_instances(list(ids), release.version)
+    return {pk: Objection(f"{NOT_BEGUN}{why}") for pk, why in whys.items()}
 
 
 def _of_waves_that_return(of_rollout: Mapping[int, Sequence[tuple[int, bool]]]) -> list[int]:

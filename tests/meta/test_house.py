@@ -56,6 +56,7 @@ RAW_SQL = {
     "releases/driving.py": "rollouts' targets follow their operations; both are told as events",
     "releases/asking.py": "rollout targets are exempt: the operations they ask for are recorded",
     "releases/exposing.py": "exposures, which are computed and exempt; the watcher's advisory lock",
+    "releases/crossing.py": "the advisory lock under which rollouts begin",
     "releases/guarding.py": "the advisory lock of the blast radius",
     "releases/targets.py": "the frozen set of a rollout, whose rows are exempt; the rollout is recorded",
     "alerts/intake.py": "counters and seen signatures, which are exempt",

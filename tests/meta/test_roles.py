@@ -832,7 +832,7 @@ def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[s
         "releases:add_freeze": ({**freeze, **reason}, operators),
         "releases:end_freeze": (reason, admins),
         "releases:set_policy": ({"scope": "fleet", "measure": "instances", "max_count": 3, **reason}, admins),
-        "releases:approve_policy": ({}, admins),
+        "releases:approve_policy": ({"percent": 60}, admins),
         "releases:save_ring": ({"name": "pilot", "rest_seconds": 0, **reason}, admins),
         "releases:put_in_ring": ({"tenant": "tenant-here", "ring": world.ring.pk, **reason}, admins),
         "releases:remove_ring": (reason, admins),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.contrib.admin import site
 from django.core.exceptions import PermissionDenied
+from django.test import Client, RequestFactory
+from django.urls import reverse
 
 from apps.access.models import User
 from apps.fleet.models import Cell, Instance
@@ -15,7 +18,7 @@ from apps.operations.models import Operation
 from apps.operations.services import Refused, submit, submit_many
 from apps.releases import driving
 from apps.releases.choices import Life, RolloutState
-from apps.releases.models import BlastPolicy, Release
+from apps.releases.models import BlastPolicy, Hold, Release
 from apps.releases.rules import approve_policy, set_policy
 from tests.factories import as_system, make_cell, make_instance
 from tests.releases.conftest import make_release, run, start
@@ -164,3 +167,31 @@ def test_a_version_withdrawn_meanwhile_does_not_start(fleet: Fleet, boss: User) 
     operation.refresh_from_db()
     assert operation.state == State.FAILED
     assert "withdrawn" in operation.error
+
+
+def test_who_agrees_agrees_to_what_they_saw(boss: User, second: User, client: Client) -> None:
+    limit(boss, count=5)
+    limit(boss, count=10)
+    client.force_login(second, backend="django.contrib.auth.backends.ModelBackend")
+    page = client.get(reverse("releases:rules")).text
+    assert '<input type="hidden" name="count" value="10">' in page
+    seen = limit(boss, count=500)  # after the second person has read the page
+    url = reverse("releases:approve_policy", args=[seen.pk])
+    answer = client.post(url, {"count": "10", "percent": ""})
+    assert (answer.status_code, "asks for something else by now" in answer.text) == (422, True)
+    seen.refresh_from_db()
+    assert (seen.max_count, seen.wanted_count) == (5, 500)
+    for odd in ({}, {"count": "many"}, {"count": "500", "percent": "7"}):
+        assert client.post(url, odd).status_code == 422
+    assert client.post(url, {"count": "500", "percent": ""}).status_code == 302
+    seen.refresh_from_db()
+    assert seen.max_count == 500
+
+
+def test_a_hold_has_no_second_way_past_two_people(boss: User) -> None:
+    """In the admin it is shown: who overrides one does it in two, and the tenant is told."""
+    shown, request = site._registry[Hold], RequestFactory().get("/")
+    request.user = boss
+    assert not shown.has_change_permission(request)
+    assert not shown.has_delete_permission(request)
+    assert not shown.has_add_permission(request)

@@ -169,3 +169,25 @@ def test_who_sees_another_cell_sees_no_notice(rollout: Rollout, boss: User, clie
     notice = CustomerNotice.objects.all()[0]
     assert client.get(reverse("releases:notice", args=[notice.pk])).status_code == 404
     assert "T 000" not in client.get(reverse("releases:notices")).content.decode()
+
+
+@pytest.mark.parametrize("state", ["cancelled", "aborted", "rolling_back", "rolled_back"])
+def test_what_does_not_come_is_announced_to_nobody(
+    rollout: Rollout, boss: User, client: Client, state: str
+) -> None:
+    draft(rollout, boss)
+    with as_system():
+        Rollout.objects.filter(pk=rollout.pk).update(state=state)
+    rollout.refresh_from_db()
+    with pytest.raises(Refused, match="is not announced"):
+        send_notices(rollout, actor=boss, reason="tell them")
+    assert set(CustomerNotice.objects.values_list("state", flat=True)) == {NoticeState.DRAFT}
+    client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+    assert "Send them" not in client.get(reverse("releases:rollout", args=[rollout.pk])).text
+
+
+@pytest.mark.parametrize("text", ["{tenant:>999999999}", "{tenant!r}", "{tenant.key}", "{tenant[0]}"])
+def test_words_are_filled_in_as_they_are(rollout: Rollout, boss: User, text: str) -> None:
+    with pytest.raises(Refused, match="write any other brace twice"):
+        draft(rollout, boss, body=text)
+    assert not CustomerNotice.objects.exists()

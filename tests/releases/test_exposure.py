@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 import time_machine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apps.access.models import User
 from apps.core.models import Event
 from apps.fleet.models import Instance
 from apps.operations.services import Refused
 from apps.releases.choices import Severity
-from apps.releases.escalating import ask_before_deadlines
+from apps.releases.escalating import ask_before_deadlines, set_hours
 from apps.releases.exposing import import_advisory, state_not_affected, watch_exposure
+from apps.releases.matching import matches_of
 from apps.releases.models import Advisory, AdvisoryMatch, Component, Exposure, Release
-from apps.releases.osv import is_affected, read_osv
+from apps.releases.osv import is_affected, ordered_events, read_osv
 from apps.releases.sbom import BadDocument, read_sbom
 from apps.releases.services import upload_sbom
 from tests.factories import grant, make_cell, make_user
@@ -212,3 +215,76 @@ def test_a_fleet_that_is_safe_is_not_warned(exposed: Advisory) -> None:
     watch_exposure()
     with time_machine.travel(exposed.deadline, tick=False):
         assert ask_before_deadlines() == 0
+
+
+# --- What is odd in documents ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"summary": "a \x00 in it"},
+        {"details": "half of a pair: \ud800"},
+        {"aliases": [""]},
+        {"affected": [{"package": {"ecosystem": "PyPI", "name": "x"}, "versions": ["1\x00"]}]},
+    ],
+)  # fmt: skip
+def test_an_odd_advisory_is_refused_in_words_and_changes_nothing(boss: User, more: dict[str, Any]) -> None:
+    with pytest.raises(BadDocument):
+        import_advisory(osv(**more), actor=boss)
+    assert not Advisory.objects.exists()
+
+
+def test_an_odd_score_is_refused_in_words(boss: User) -> None:
+    from tests.releases.test_csaf import csaf
+
+    document = json.loads(csaf())
+    document["vulnerabilities"][0]["scores"] = [{"cvss_v3": {"baseScore": 7.55}}]
+    with pytest.raises(BadDocument, match="score"):
+        import_advisory(json.dumps(document).encode(), actor=boss)
+    assert not Advisory.objects.exists()
+
+
+def test_a_text_that_speaks_of_nul_is_taken(boss: User) -> None:
+    made = import_advisory(osv(details="it ends at \\u0000 and goes on"), actor=boss)
+    assert "\\u0000" in made.details
+
+
+def test_an_sbom_with_what_cannot_be_kept_is_refused(release: Release, boss: User) -> None:
+    with pytest.raises(BadDocument, match="cannot be kept"):
+        upload_sbom(
+            release,
+            cyclonedx("pkg:pypi/django@4.2.1", "pkg:pypi/a%00b@1").replace(b"pypi/a%00b", b"pypi/a\\u0000b"),
+            actor=boss,
+        )
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    kind=st.sampled_from(["pypi", "npm", "maven", "golang", "cargo", "gem", "nuget", "composer", "hex", "deb", "apk", "generic"]),
+    events=st.lists(st.tuples(st.sampled_from(["introduced", "fixed", "last_affected"]), st.text(max_size=12)), max_size=4),
+    version=st.text(max_size=12),
+)  # fmt: skip
+def test_whatever_versions_a_document_names_they_are_read_or_refused(
+    kind: str, events: list[tuple[str, str]], version: str
+) -> None:
+    try:
+        ordered = ordered_events("pkg", kind, [[what, text] for what, text in events])
+    except BadDocument:
+        return
+    entry = {"package": "pkg", "type": kind, "ranges": [ordered], "versions": []}
+    assert is_affected(entry, version) in (True, False)
+    matches_of(1, [entry], [(1, "pkg", version)])
+
+
+# --- The clock -------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_runs_keeps_its_deadline_whatever_the_policy_becomes(boss: User) -> None:
+    advisory = import_advisory(osv(), actor=boss)
+    before = advisory.deadline
+    set_hours(severity=Severity.CRITICAL, hours=72, actor=boss, reason="fewer people")
+    again = import_advisory(osv(summary="in other words"), actor=boss)
+    assert (again.pk, again.summary, again.deadline) == (advisory.pk, "in other words", before)
+    milder = import_advisory(osv(severity=[], database_specific={"severity": "low"}), actor=boss)
+    assert milder.deadline == milder.known_at + timedelta(days=30), "as bad as it is now known to be"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -221,3 +222,71 @@ def test_the_page_sets_one_and_a_rollout_takes_it(
     assert "prom" in client.get(reverse("releases:rules")).content.decode()
     rollout = start(release, boss, metric_source=made)
     assert "from prom" in client.get(reverse("releases:rollout", args=[rollout.pk])).content.decode()
+
+
+# --- Odd answers ------------------------------------------------------------------------------------
+
+
+class Odd:
+    """Something that speaks its API and answers every query with the same rows."""
+
+    def __init__(self, rows: Any) -> None:
+        class Answers(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                kind = "matrix" if self.path.endswith("query_range") else "vector"
+                body = json.dumps(
+                    {"status": "success", "data": {"resultType": kind, "result": rows(kind)}}
+                ).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+def row(kind: str, value: Any) -> dict[str, Any]:
+    metric = {"daytwo_instance": "i-000"}
+    return (
+        {"metric": metric, "values": [[1, value]]}
+        if kind == "matrix"
+        else {"metric": metric, "value": [1, value]}
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda kind: [row(kind, "+Inf")],
+        lambda kind: [row(kind, "-7")],
+        lambda kind: [row(kind, "many")],
+        lambda kind: [row(kind, None)],
+        lambda kind: [{"metric": {"daytwo_instance": "i-000"}}],
+        lambda kind: [{"value": [1, "1"], "values": [[1, "1"]]}],
+        lambda kind: ["i-000"],
+        lambda kind: [{"metric": [], "value": 1, "values": 1}],
+    ],
+    ids=["infinite", "negative", "no-number", "null", "no-value", "no-labels", "a-text", "lists"],
+)
+def test_an_odd_answer_is_no_answer(source: MetricSource, settings: Any, rows: Any) -> None:
+    odd = Odd(rows)
+    settings.PROMETHEUS_URL = odd.url
+    metering._kept.clear()
+    with pytest.raises(metering.Unanswered):
+        metering.traffic_from(source, ["i-000"], timezone.now() - timedelta(seconds=60))
+    odd.server.shutdown()
+
+
+def test_what_is_no_number_is_left_out(source: MetricSource, settings: Any) -> None:
+    odd = Odd(lambda kind: [row(kind, "NaN")])
+    settings.PROMETHEUS_URL = odd.url
+    metering._kept.clear()
+    found = metering.traffic_from(source, ["i-000"], timezone.now() - timedelta(seconds=60))
+    assert (found.requests, found.errors, list(found.latencies)) == (0, 0, [])
+    odd.server.shutdown()

@@ -296,7 +296,7 @@ def test_the_start_itself_is_refused_once_the_rollout_has_ended(
         Rollout.objects.filter(pk=rollout.pk).update(state=RolloutState.ABORTED)
     runner.run_due()
     assert set(Operation.objects.values_list("state", flat=True)) == {State.FAILED}
-    assert "had ended before it began" in Operation.objects.first().error  # type: ignore[union-attr]
+    assert "It was not begun: rollout" in Operation.objects.first().error  # type: ignore[union-attr]
     rollout.refresh_from_db()
     assert not SimulatedEffect.objects.exists()
     assert set(rollout.targets.values_list("state", flat=True)) == {TargetState.WAITING}

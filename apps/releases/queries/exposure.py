@@ -20,7 +20,8 @@ from apps.tenants.models import Tenant
 
 from ..blockers import blockers_of, latest_moves
 from ..choices import UNDEPLOYABLE, Life, ReleaseKind
-from ..models import Advisory, ClockAsk, Component, Exposure, Release, Rollout, VexStatement
+from ..models import Advisory, ClockAsk, Component, Exposure, Hold, Release, Rollout, VexStatement
+from .neighbours import FOR_ANOTHER, shared_with_others
 
 #: Exposed instances that are told singly.
 LINES = 100
@@ -109,6 +110,7 @@ class AdvisoryPage:
     rollouts: list[Rollout]
     asks: list[ClockAsk]
     may_manage: bool
+    sees_everything: bool
 
 
 def advisory_page(user: Any, pk: int) -> AdvisoryPage:
@@ -140,6 +142,7 @@ def advisory_page(user: Any, pk: int) -> AdvisoryPage:
         rollouts=list(visible(user, Rollout).filter(advisory=advisory).select_related("release")[:10]),
         asks=list(ClockAsk.objects.filter(advisory=advisory)[:20]),
         may_manage=scopes_of(user, Permission.MANAGE_RELEASES).everything,
+        sees_everything=scopes_of(user, Permission.VIEW).everything,
     )
 
 
@@ -212,7 +215,10 @@ def _lines(user: Any, seen: QuerySet[Exposure]) -> list[Line]:
     for instance_id, name in placed.values_list("instance_id", "tenant__name"):
         names.setdefault(instance_id, []).append(name)
     moves = latest_moves(ids)  # of instances that the reader sees
-    blocked = blockers_of(rows, moves)
+    others = shared_with_others(user, ids)
+    for move in moves.values():
+        move.why = FOR_ANOTHER if move.why and move.instance_id in others else move.why
+    blocked = blockers_of(rows, moves, visible(user, Hold))
     return [
         Line(
             row,

@@ -6,26 +6,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from apps.access.choices import Permission
-from apps.access.scoping import allowed, visible
+from apps.access.scoping import allowed, scopes_of, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.fleet.choices import WRONG
 from apps.fleet.models import Placement
 from apps.operations.models import Operation
 
 from ..choices import BEHIND, MOVING, TOUCHED, UNENDED, RolloutState, TargetState, WaveState
-from ..models import CustomerNotice, Exclusion, HotPatch, Rollout, RolloutTarget, Wave
+from ..customers import ANNOUNCED
+from ..gates import NAMING
+from ..models import CustomerNotice, Exclusion, Freeze, Hold, HotPatch, Rollout, RolloutTarget, Wave
 from ..planning import Worst, tenants_of, worst_of
 from ..prices import revenue_of
 from ..returning import CAN_RETARGET, CAN_RETURN, LETS_RETURN
 from ..rollouts import LABELS, orders_of
 from ..scheduling import TAKES_IN, newcomers, why_no_newcomers
 from ..standing import frozen_until, held_instances
+from .neighbours import FOR_ANOTHER, shared_with_others
 from .rings import exclusions_seen
 
 #: One square for each instance up to so many in sight; past that, bars.
@@ -103,6 +106,21 @@ class RolloutPage:
     may_steer: bool
     notices: Mapping[str, int]
     exclusions: list[Exclusion]
+    sees_all: bool
+
+    @property
+    def why(self) -> str:
+        """Why it is in this state; it may name any of its instances, so it is for who sees them all."""
+        return self.rollout.why if self.sees_all else ""
+
+    @property
+    def note(self) -> str:
+        """What it waits for, for who sees all of it."""
+        return self.rollout.note if self.sees_all else ""
+
+    @property
+    def can_send(self) -> bool:
+        return self.may_steer and self.rollout.state in ANNOUNCED
 
     @property
     def is_live(self) -> bool:
@@ -157,6 +175,9 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
     )
     is_draft = rollout.state == RolloutState.DRAFT
     may_steer = allowed(user, Permission.ROLL_OUT, rollout)
+    sees_all = may_steer or sees_all_of(user, rollout)
+    for wave_shown in waves:
+        wave_shown.reasons = reasons_of(wave_shown, sees_all=sees_all)
     ids = _ids(targets, dots if squares else None) if is_draft else []
     return RolloutPage(
         rollout=rollout,
@@ -177,15 +198,42 @@ def rollout_page(user: Any, pk: int) -> RolloutPage:
         orders=[(name, LABELS[name]) for name in orders_of(rollout, waves)] if may_steer else [],
         worst=_worst(rollout, ids, waves) if is_draft else Worst(),
         squares=squares,
-        held=_held(rollout, ids) if is_draft else [],
-        frozen=sorted(set(frozen_until(rollout.release).values())) if rollout.state in UNENDED else [],
+        held=_held(user, rollout, ids) if is_draft else [],
+        frozen=_frozen(user, rollout) if rollout.state in UNENDED else [],
         newcomers=newcomers(rollout, user).count() if rollout.state in TAKES_IN else 0,
         no_newcomers=why_no_newcomers(rollout),
         hot_patch=getattr(rollout, "hot_patch", None),
         may_steer=may_steer,
         notices=_notices(user, rollout),
         exclusions=exclusions_seen(user, rollout),
+        sees_all=sees_all,
     )
+
+
+def sees_all_of(user: Any, rollout: Rollout) -> bool:
+    """Whether a reader sees each instance of a rollout. At most one query."""
+    if scopes_of(user, Permission.VIEW).everything:
+        return True
+    seen = visible(user, RolloutTarget).filter(rollout=rollout).order_by()
+    return not RolloutTarget.objects.filter(rollout=rollout).exclude(pk__in=seen.values("pk")).exists()
+
+
+def reasons_of(wave: Wave, *, sees_all: bool) -> list[list[str]]:
+    """What the gate of a wave looked at; without names for who does not see all of its rollout."""
+    if sees_all:
+        return list(wave.reasons)
+    found = []
+    for verdict, text in wave.reasons:
+        naming = next((start for start in NAMING if text.startswith(start)), "")
+        found.append([verdict, f"{naming}instances, not all of which you see." if naming else text])
+    return found
+
+
+def _frozen(user: Any, rollout: Rollout) -> list[str]:
+    """The freezes that concern it, of everywhere and of accounts that the reader sees."""
+    seen = visible(user, Freeze).order_by().values("pk")
+    rows = Freeze.objects.filter(Q(account__isnull=True) | Q(pk__in=seen))
+    return sorted(set(frozen_until(rollout.release, rows).values()))
 
 
 def _notices(user: Any, rollout: Rollout) -> dict[str, int]:
@@ -229,7 +277,10 @@ def _exceptions(user: Any, targets: QuerySet[RolloutTarget]) -> list[RolloutTarg
     found: list[Any] = list(
         rows.select_related("instance", "rollout").order_by("wave", "position")[:EXCEPTIONS]
     )
+    others = shared_with_others(user, [target.instance_id for target in found])
     for target in found:
+        if target.why and target.instance_id in others:
+            target.why = FOR_ANOTHER
         pk = target.seen_operation
         target.operation_url = reverse("operations:operation", args=[pk]) if pk else ""
     return found
@@ -249,8 +300,9 @@ def _worst(rollout: Rollout, ids: Sequence[int], waves: Sequence[Wave]) -> Worst
     return worst_of(ids, tenants, revenue, at_once=min(rollout.concurrency, largest))
 
 
-def _held(rollout: Rollout, ids: Sequence[int]) -> list[str]:
-    return sorted(set(held_instances(ids, rollout.release.version).values()))[:10]
+def _held(user: Any, rollout: Rollout, ids: Sequence[int]) -> list[str]:
+    held = held_instances(ids, rollout.release.version, visible(user, Hold))
+    return sorted(set(held.values()))[:10]
 
 
 def report(user: Any, pk: int) -> dict[str, Any]:
@@ -272,13 +324,16 @@ def report(user: Any, pk: int) -> dict[str, Any]:
         .filter(pk__in=targets.order_by().values("operation_id"))
         .values_list("pk", "finished_at")
     )
+    sees_all = sees_all_of(user, rollout)
+    others = shared_with_others(user, [target.instance_id for target in targets])
+    sizes = Counter(targets.order_by().values_list("wave", flat=True))
     return {
         "rollout": rollout.pk,
         "release": rollout.release.version,
         "advisory": rollout.advisory.osv_id if rollout.advisory else None,
         "reason": rollout.reason,
         "state": rollout.state,
-        "why": rollout.why,
+        "why": rollout.why if sees_all else "",
         "started_by": str(rollout.started_by or ""),
         "started_at": rollout.started_at,
         "finished_at": rollout.finished_at,
@@ -286,12 +341,12 @@ def report(user: Any, pk: int) -> dict[str, Any]:
             {
                 "number": w.number,
                 "ring": w.ring,
-                "size": w.size,
+                "size": sizes[w.number],
                 "state": w.state,
                 "started_at": w.started_at,
                 "finished_at": w.finished_at,
                 "verdict": w.verdict,
-                "reasons": w.reasons,
+                "reasons": reasons_of(w, sees_all=sees_all),
             }
             for w in rollout.waves.all()
         ],
@@ -307,7 +362,7 @@ def report(user: Any, pk: int) -> dict[str, Any]:
                 "wave": t.wave,
                 "from": t.from_version,
                 "state": t.state,
-                "why": t.why,
+                "why": FOR_ANOTHER if t.why and t.instance_id in others else t.why,
                 "operation": t.operation_id,
                 "ended_at": ended.get(t.operation_id or 0),
             }

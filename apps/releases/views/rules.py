@@ -15,7 +15,17 @@ from apps.operations.services import Refused
 
 from .. import escalating, metering
 from .. import rules as services
-from ..forms import FreezeForm, HoldForm, HoursForm, PolicyForm, ReasonForm, SourceForm, StepForm, WindowForm
+from ..forms import (
+    FreezeForm,
+    HoldForm,
+    HoursForm,
+    PolicyForm,
+    ReasonForm,
+    SeenForm,
+    SourceForm,
+    StepForm,
+    WindowForm,
+)
 from ..models import BlastPolicy, ClockStep, Freeze, Hold, Window
 from ..queries.rules import rules_page
 from .answers import first_error, words_of
@@ -125,6 +135,10 @@ def limit(request: HttpRequest) -> HttpResponse:
 def limit_approve(request: HttpRequest, policy_pk: int) -> HttpResponse:
     """Agree to a higher limit."""
     found = get_object_or_404(visible(request.user, BlastPolicy), pk=policy_pk)
+    form = SeenForm(request.POST)
+    if not form.is_valid():
+        return _page(request, status=422, error=first_error(form))
+    found.wanted_count, found.wanted_percent = form.cleaned_data["count"], form.cleaned_data["percent"]
     try:
         services.approve_policy(found, actor=request.user)
     except Refused as refusal:
