@@ -171,30 +171,30 @@ class ExposureAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Hold)
-class HoldAdmin(FixAdmin):
-    """Whoever overrides a hold does it in two, on the rules' page."""
+class HoldAdmin(ReadOnlyAdmin):
+    """Set, ended and overridden on the rules' page, where another's takes two; here is no second way."""
 
     list_display = ("tenant", "version", "until", "reason", "set_by", "overridden_by")
     list_select_related = ("tenant", "set_by", "overridden_by")
     search_fields = ("tenant__name", "reason")
-    autocomplete_fields = ("tenant", "set_by")
-    readonly_fields = ("override_reason", "override_asked_by", "overridden_by")
 
 
 @admin.register(Freeze)
-class FreezeAdmin(FixAdmin):
+class FreezeAdmin(ReadOnlyAdmin):
+    """Announced and ended on the rules' page, ended by two."""
+
     list_display = ("name", "account", "starts_at", "ends_at", "lets_security_through")
     list_select_related = ("account",)
     search_fields = ("name",)
-    autocomplete_fields = ("account",)
 
 
 @admin.register(Window)
-class WindowAdmin(FixAdmin):
+class WindowAdmin(ReadOnlyAdmin):
+    """Added and removed on the rules' page; what lets more of the week be used takes two."""
+
     list_display = ("tenant", "days", "opens_at", "minutes", "lets_security_through")
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "tenant__key")
-    autocomplete_fields = ("tenant",)
 
 
 @admin.register(BlastPolicy)

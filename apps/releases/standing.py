@@ -49,7 +49,7 @@ def shut_tenants(release: Release) -> dict[int, str]:
 
     A window that lets security through does not hold a security release.
     """
-    rows = Window.objects.all()
+    rows = Window.objects.filter(is_on=True)
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     weekly: dict[int, list[Weekly]] = {}
