@@ -163,7 +163,9 @@ def give(
 
 
 def take(*, actor: Any, grant: Grant, reason: str) -> None:
-    """Take a grant back, at once. Raises NotGiven without a reason."""
+    """Take a grant back, at once. Raises PermissionDenied where `actor` does not manage access, NotGiven without a reason."""
+    if not manageable(actor).filter(pk=grant.pk).exists():
+        raise PermissionDenied(f"You do not manage access on {grant.scope}; ask a colleague who does.")
     if len(reason.split()) == 0 or len(reason.strip()) < 3:
         raise NotGiven("Say why it is taken, in a few words.")
     try:

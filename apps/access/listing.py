@@ -1,6 +1,7 @@
 """A list is always the same list: search, filters in the URL, order, pages, saved views, CSV."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ from .choices import Permission
 from .scoping import holds, visible
 
 PER_PAGE = (25, 50, 100, 200)
+#: A number below 0, a share: not a formula, though it begins as one.
+FIGURE = re.compile(r"[-+]?\d[\d.,]{0,40} ?%?")
 #: Query keys that are not filters.
 OWN_KEYS = ("page", "per_page", "sort", "_export")
 
@@ -97,9 +100,10 @@ class _Echo:
 
 
 def safe_cell(value: Any) -> str:
-    """A value that no spreadsheet takes for a formula (a tenant's name may begin with `=`)."""
+    """A value that no spreadsheet takes for a formula (a tenant's name may begin with `=`); a figure stays a figure."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    is_risky = text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not FIGURE.fullmatch(text)
+    return f"'{text}" if is_risky else text
 
 
 def _export(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -45,7 +46,12 @@ def make(
 
 
 def end(standing: PreApproval, *, actor: Any, reason: str) -> None:
-    """End a standing yes; what it has granted goes on to its own end. Raises NotGiven without a reason."""
+    """End a standing yes; what it has granted goes on to its own end.
+
+    Raises PermissionDenied where `actor` does not manage access, NotGiven without a reason.
+    """
+    if not manageable(actor).filter(pk=standing.pk).exists():
+        raise PermissionDenied(f"You do not manage access on {standing.scope}; ask a colleague who does.")
     if len(reason.strip()) < 3:
         raise NotGiven("Say why it ends, in a few words.")
     with transaction.atomic(durable=True), acting(actor, reason=reason):

@@ -19,7 +19,7 @@ from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
 
-from . import granting, lockout, roles, scoping, services
+from . import granting, hands, lockout, roles, scoping, services
 from .choices import Decision, Permission
 from .granting import NotGiven
 from .models import AccessReview, Grant, ReviewItem, User
@@ -102,14 +102,14 @@ def items_of(review: AccessReview, reader: Any) -> QuerySet[ReviewItem]:
 def decide(item: ReviewItem, *, actor: Any, decision: str, note: str = "") -> ReviewItem:
     """Keep or remove; may be changed until the review is closed.
 
-    Raises PermissionDenied for one's own or where one does not manage access, NotGiven for a closed review, or for
-    going against the proposal without a word.
+    Raises PermissionDenied for one's own, where one does not manage access, or for keeping what an account of the same
+    person may hold; NotGiven for a closed review, or for going against the proposal without a word.
     """
     note = " ".join(note.split())[:500]
     with transaction.atomic(durable=True), acting(actor, reason=note or f"access review: {decision}"):
         locked = (
             ReviewItem.objects.select_for_update(of=("self",))
-            .select_related("review", "scope")
+            .select_related("review", "scope", "person")
             .get(pk=item.pk)
         )
         if not items_of(locked.review, actor).filter(pk=locked.pk).exists():
@@ -122,10 +122,23 @@ def decide(item: ReviewItem, *, actor: Any, decision: str, note: str = "") -> Re
             raise NotGiven("Choose to keep it or to remove it.")
         if decision != locked.proposal and len(note) < 3:
             raise NotGiven(f"The proposal is to {locked.proposal} it; say why not, in a few words.")
+        if decision == Decision.KEEP and (why := _not_a_second_person(locked, actor)):
+            raise PermissionDenied(why)
         locked.decision, locked.note = decision, note
         locked.decided_by, locked.decided_at = actor, timezone.now()
         locked.save()
     return locked
+
+
+def _not_a_second_person(item: ReviewItem, actor: Any) -> str:
+    """Why `actor` does not count as somebody else beside who holds it; empty where they do. A group is nobody's account."""
+    if item.person is None:
+        return ""
+    try:
+        obj = granting.object_of(item.scope)
+    except NotGiven:  # it is gone, and what it was on with it
+        return ""
+    return hands.objection(actor, item.person, Permission.MANAGE_ACCESS, obj)
 
 
 def close(review: AccessReview, *, actor: Any, reason: str) -> AccessReview:

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template import loader
 from django.urls import NoReverseMatch, reverse
@@ -82,9 +82,9 @@ def delete_view(request: HttpRequest, pk: int) -> HttpResponse:
         view.delete()
     messages.success(request, f"“{view.name}” is gone.")
     back = request.POST.get("next", "")
-    return redirect(
-        back if url_has_allowed_host_and_scheme(back, {request.get_host()}) else _list_url(view.page)
-    )
+    # An address, never the name of a route: `redirect` would look one up, and fail where there is none.
+    safe = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    return HttpResponseRedirect(back if safe else _list_url(view.page))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

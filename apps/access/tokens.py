@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -88,7 +89,11 @@ def find(secret: str) -> ApiToken | None:
 
 
 def revoke(token: ApiToken, *, actor: Any) -> None:
-    """End a token at once."""
+    """End a token at once: its owner, or who manages access on everything. Raises PermissionDenied for anybody else."""
+    if token.owner_id != actor.pk and not scoping.scopes_of(actor, Permission.MANAGE_ACCESS).everything:
+        raise PermissionDenied(
+            f"It is {token.owner}'s token; they end it, or who manages access on everything."
+        )
     with transaction.atomic(durable=True), acting(actor, reason=f"revokes the API token {token.name}"):
         if token.revoked_at is None:
             token.revoked_at = timezone.now()

@@ -58,7 +58,9 @@ def verify_stored(checkpoints: dict[int, str] | None = None, archives: Sequence[
     """Verify the trail in the database, with the keys that the settings trust; with all archives, over them too."""
     parts = [*(read_entries(folder / ENTRIES) for folder in archives), stored_entries()]
     retired = [] if archives else stored_retirements()
-    return verify(stored_seals(), merged(parts), trusted_keys(), checkpoints=checkpoints, retirements=retired)
+    return verify(
+        stored_seals(), merged(parts), trusted_keys(), checkpoints=checkpoints, retirements=retired, is_whole=True,
+    )  # fmt: skip
 
 
 def check(

@@ -56,14 +56,17 @@ def verify(
     *,
     checkpoints: Mapping[int, str] | None = None,
     retirements: Sequence[Retirement] = (),
+    is_whole: bool = False,
 ) -> Verdict:
     """Walk seals (by number) and entries (by id, as canonical lines) together; stop at the first break.
+
+    `is_whole`: this is the trail itself and no part of it, so it begins with seal #1; retention keeps every seal.
 
     `checkpoints`: hashes by seal number that the reader kept from before; a chain that was cut or written anew
     cannot have them. `retirements`: what retention let go, as it signed for; those entries are not asked for.
     """
     found = terms(retirements, keys)
-    walk = _Walk(entries, keys, checkpoints or {}, found)
+    walk = _Walk(entries, keys, checkpoints or {}, found, is_whole)
     broken = None
     try:
         walk.check_terms(len(retirements))
@@ -82,8 +85,9 @@ class _Walk:
         keys: Mapping[str, Ed25519PublicKey],
         checkpoints: Mapping[int, str],
         terms: Terms,
+        is_whole: bool,
     ) -> None:
-        self.keys, self.checkpoints, self.terms = keys, dict(checkpoints), terms
+        self.keys, self.checkpoints, self.terms, self.is_whole = keys, dict(checkpoints), terms, is_whole
         self.seals = self.count = self.unsealed = self.number = self.up_to = 0
         self.first_seal, self.hash = 1, FIRST
         self._entries: Iterator[Entry] = iter(entries)
@@ -125,6 +129,8 @@ class _Walk:
         """The seal by itself, its place in the chain, and its signature."""
         header, number = seal.header, seal.number
         if self.seals == 0:
+            if self.is_whole and number != 1:
+                self._fail("missing", f"the trail begins with #{number}", seal=1)
             self.first_seal = number
             self.number, self.up_to = number - 1, int(header["after"])
             self.hash = self.checkpoints.pop(number - 1, header["previous"]) if number > 1 else FIRST

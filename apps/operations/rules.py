@@ -4,11 +4,13 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from apps.access import hands
+from apps.access import explaining, hands, notices
 from apps.access.choices import Permission, ScopeKind
-from apps.access.scoping import scopes_of
+from apps.access.scoping import scopes_of, visible
+from apps.access.telling import link
 from apps.core.choices import Tone
 from apps.core.context import acting
 from apps.core.events import event, record
@@ -146,7 +148,28 @@ def _propose(
         f"Approval rule “{rule}” shall {'go' if deletes else 'ask for less'}, and waits for a second person"
     )
     record([event("approval_rule.proposed", title, tone=Tone.WARN)])
+    _write_to_deciders(change)
     return change
+
+
+def for_decision(user: Any) -> QuerySet[ApprovalRuleChange]:
+    """The proposals that wait for somebody like `user`; none of their own."""
+    if not scopes_of(user, Permission.APPROVE).everything:
+        return ApprovalRuleChange.objects.none()
+    waiting = visible(user, ApprovalRuleChange.objects.filter(state=RuleChangeState.WAITING))
+    return waiting.exclude(proposed_by_id=user.pk)
+
+
+def _write_to_deciders(change: ApprovalRuleChange) -> None:
+    deciders = [
+        one for one in explaining.holders(Permission.APPROVE, None) if one.pk != change.proposed_by_id
+    ]
+    what = "goes" if change.deletes else "asks for less"
+    notices.write(
+        deciders, f"{change.proposed_by} proposes that an approval rule {what}: {change.label}",
+        f"Reason: {change.reason}\nUntil a second person agrees the rule stays as it is.\n\n"
+        f"Decide: {link('operations:approval_rules')}",
+    )  # fmt: skip
 
 
 def _carry_out(change: ApprovalRuleChange, rule: ApprovalRule | None) -> None:

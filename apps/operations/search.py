@@ -10,7 +10,7 @@ from apps.access.scoping import holds, visible
 from apps.core.choices import Tone
 from apps.core.palette import Hit
 
-from . import queries
+from . import queries, rules
 from .filters import number_in
 from .models import Operation
 
@@ -46,7 +46,7 @@ def _hit(operation: Operation, score: float) -> Hit:
 
 
 def bar_parts(user: Any) -> list[dict[str, Any]]:
-    """“N operations running”, and for who may approve, “N wait for your approval”."""
+    """“N operations running”; for who may approve, “N wait for your approval”, and changes of approval rules that do."""
     url = reverse("operations:list")
     running = queries.running(user) if holds(user, Permission.VIEW) else 0
     parts: list[dict[str, Any]] = []
@@ -58,4 +58,10 @@ def bar_parts(user: Any) -> list[dict[str, Any]]:
         parts.append(
             {"label": label, "count": waiting, "url": f"{url}?state=awaiting_approval", "tone": Tone.WARN}
         )
+    if holds(user, Permission.APPROVE) and (proposed := rules.for_decision(user).count()):
+        label = (
+            "change of an approval rule to decide" if proposed == 1 else "changes of approval rules to decide"
+        )
+        url = reverse("operations:approval_rules")
+        parts.append({"label": label, "count": proposed, "url": url, "tone": Tone.WARN})
     return parts

@@ -291,13 +291,9 @@ def _submitted(operation: Operation, kind: Kind) -> Event:
 def _tell(
     operation: Operation, what: str, words: str, *, why: str = "", tone: str = Tone.PLAIN, actor: Any = None
 ) -> Event:
-    try:
-        label = find_kind(operation.kind).label
-    except LookupError:
-        label = operation.kind
     return Event(
         kind=f"operation.{what}",
-        title=f"{label} of {operation.target_label} {words}"[:300],
+        title=f"{label_of(operation.kind)} of {operation.target_label} {words}"[:300],
         why=why or operation.reason,
         tone=tone,
         actor_id=actor.pk if actor is not None else operation.actor_id,
@@ -307,6 +303,14 @@ def _tell(
         tenant_id=operation.tenant_id,
         **{find_target(operation.target_type).event_field: operation.target_id},
     )
+
+
+def label_of(kind: str) -> str:
+    """A kind's name for people; its bare name where this release does not know it (any more)."""
+    try:
+        return find_kind(kind).label
+    except LookupError:
+        return kind
 
 
 def _kind(name: str) -> Kind:

@@ -107,12 +107,13 @@ def _move_on(schedule: Schedule, at: datetime | None, now: datetime, error: str)
         # Its zone left the tables, say. It is asked again tomorrow; until then its page says what is wrong.
         next_at, error = now + timedelta(days=1), str(wrong)[:300]
     with transaction.atomic(durable=True), acting(schedule.owner, via=Via.SCHEDULE):
-        Schedule.objects.filter(pk=schedule.pk, next_at=at).unrecorded_update(
+        moved = Schedule.objects.filter(pk=schedule.pk, next_at=at).unrecorded_update(
             next_at=next_at,
             last_at=at or schedule.last_at,
             last_error=error,
         )
-        if error:
+        # Of two schedulers that met at it, and after somebody edited it meanwhile, only who moved it on tells.
+        if error and moved:
             record(
                 [
                     Event(

@@ -172,7 +172,7 @@ class ExposureAdmin(ReadOnlyAdmin):
 
 @admin.register(Hold)
 class HoldAdmin(ReadOnlyAdmin):
-    """Holds are set and ended on the rules' page, where overriding one takes two and tells the tenant; here is no second way."""
+    """Set, ended and overridden on the rules' page, where another's takes two and tells the tenant; here is no second way."""
 
     list_display = ("tenant", "version", "until", "reason", "set_by", "overridden_by")
     list_select_related = ("tenant", "set_by", "overridden_by")
@@ -180,19 +180,21 @@ class HoldAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Freeze)
-class FreezeAdmin(FixAdmin):
+class FreezeAdmin(ReadOnlyAdmin):
+    """Announced and ended on the rules' page, ended by two."""
+
     list_display = ("name", "account", "starts_at", "ends_at", "lets_security_through")
     list_select_related = ("account",)
     search_fields = ("name",)
-    autocomplete_fields = ("account",)
 
 
 @admin.register(Window)
-class WindowAdmin(FixAdmin):
+class WindowAdmin(ReadOnlyAdmin):
+    """Added and removed on the rules' page; what lets more of the week be used takes two."""
+
     list_display = ("tenant", "days", "opens_at", "minutes", "lets_security_through")
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "tenant__key")
-    autocomplete_fields = ("tenant",)
 
 
 @admin.register(BlastPolicy)

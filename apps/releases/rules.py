@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.access import hands
@@ -73,26 +74,91 @@ def end_hold(hold: Hold, *, actor: Any, reason: str) -> None:
 
 
 def add_window(window: Window, *, actor: Any) -> Window:
-    """Let rollouts change a tenant only in a weekly window of its own time zone."""
+    """Let rollouts change a tenant only in a weekly window of its own time zone.
+
+    The first one narrows, and counts at once. A further one widens: it waits until a second person agrees (`agree_window`).
+    """
     require(actor, Permission.ROLL_OUT, window.tenant)
     window.days = sorted(set(window.days))
     window.full_clean()
     words = words_of((window.days, window.opens_at, window.minutes))
     title = f"Maintenance window of {window.tenant}: {words} {window.tenant.zone}"
     with transaction.atomic(durable=True), acting(actor, reason=title):
+        if _others(window).exists():
+            window.is_on, window.asked_by, window.asked_reason = False, actor, "a further window"
         window.save()
-        record([event("window.added", title, tenant_id=window.tenant_id)])
+        waits = "" if window.is_on else ", waits for a second person"
+        record([event("window.added", f"{title}{waits}", tenant_id=window.tenant_id)])
     return window
 
 
+def agree_window(window: Window, *, actor: Any) -> Window:
+    """Let a further window count. Never for who asked for it, nor for a second account of theirs."""
+    require(actor, Permission.ROLL_OUT, window.tenant)
+    with transaction.atomic(durable=True), acting(actor, reason=f"agrees: {window.asked_reason}"):
+        locked = _locked_window(window)
+        if locked.is_on or locked.asked_by is None:
+            raise Refused("It counts already.")
+        _require_second(actor, locked.asked_by, Permission.ROLL_OUT, locked.tenant, "adds a further window")
+        locked.is_on, locked.asked_by, locked.asked_reason = True, None, ""
+        locked.save()
+        title = f"A further maintenance window of {locked.tenant} counts from now on, by two people"
+        record([event("window.agreed", title, tone=Tone.WARN, tenant_id=locked.tenant_id)])
+    return locked
+
+
 def remove_window(window: Window, *, actor: Any, reason: str) -> None:
-    """Take a window away; without any, rollouts change the tenant at any time."""
+    """Take a window away. The last one (or the last that security releases wait for) goes when a second person agrees.
+
+    With others left, or before anybody agreed to it, its going narrows or changes nothing: it goes at once.
+    """
     require(actor, Permission.ROLL_OUT, window.tenant)
     reason = given_reason(reason)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
-        title = f"A maintenance window of {window.tenant} was taken away"
-        record([event("window.removed", title, tone=Tone.WARN, tenant_id=window.tenant_id)])
-        window.delete()
+        locked = _locked_window(window)
+        if _is_needed(locked):
+            if locked.asked_by is None or locked.asked_by_id == actor.pk:
+                locked.asked_by, locked.asked_reason = actor, reason
+                locked.save()
+                title = f"The maintenance window of {locked.tenant} shall go, and waits for a second person"
+                record([event("window.asked", title, tone=Tone.WARN, tenant_id=locked.tenant_id)])
+                return
+            _require_second(actor, locked.asked_by, Permission.ROLL_OUT, locked.tenant, "removes a window")
+        title = f"A maintenance window of {locked.tenant} was taken away"
+        record([event("window.removed", title, tone=Tone.WARN, tenant_id=locked.tenant_id)])
+        locked.delete()
+
+
+def _others(window: Window) -> QuerySet[Window]:
+    """The other windows of its tenant that count; the tenant is locked, so that two requests see each other."""
+    list(Tenant.objects.select_for_update(of=("self",)).filter(pk=window.tenant_id).values_list("pk"))
+    return Window.objects.filter(tenant_id=window.tenant_id, is_on=True).exclude(pk=window.pk)
+
+
+def _is_needed(window: Window) -> bool:
+    """Whether without it something could be done at a time at which it cannot be done now."""
+    others = _others(window)
+    last_of_all = not others.exists()
+    last_for_security = (
+        not window.lets_security_through and not others.filter(lets_security_through=False).exists()
+    )
+    return window.is_on and (last_of_all or last_for_security)
+
+
+def _locked_window(window: Window) -> Window:
+    rows = Window.objects.select_for_update(of=("self",)).select_related("tenant", "asked_by")
+    found = rows.filter(pk=window.pk).first()
+    if found is None:
+        raise Refused("It is gone already.")
+    return found
+
+
+def _require_second(actor: Any, first: Any, permission: Permission, obj: Any, what: str) -> None:
+    """Pass for a second person beside `first`, or raise PermissionDenied."""
+    if actor.pk == first.pk:
+        raise PermissionDenied(f"Nobody {what} alone; ask a colleague who may.")
+    if why := hands.objection(actor, first, permission, obj):
+        raise PermissionDenied(why)
 
 
 def add_freeze(freeze: Freeze, *, actor: Any) -> Freeze:
@@ -109,29 +175,36 @@ def add_freeze(freeze: Freeze, *, actor: Any) -> Freeze:
     return freeze
 
 
-def end_freeze(freeze: Freeze, *, actor: Any, reason: str) -> None:
-    """End a freeze now, or take one back that has not begun."""
+def end_freeze(freeze: Freeze, *, actor: Any, reason: str) -> Freeze | None:
+    """End a freeze now, or take one back that has not begun: asked for by one, done when another agrees.
+
+    Gives the freeze as it is then; None where it had not begun and is gone.
+    """
     require_everywhere(actor, Permission.MANAGE_RELEASES)
     reason = given_reason(reason)
-    now = timezone.now()
-    if freeze.ends_at <= now:
-        raise Refused("It has ended already.")
     with transaction.atomic(durable=True), acting(actor, reason=reason):
-        if freeze.starts_at >= now:
-            freeze.delete()
+        rows = Freeze.objects.select_for_update(of=("self",)).select_related("end_asked_by")
+        locked, now = rows.filter(pk=freeze.pk).first(), timezone.now()
+        if locked is None or locked.ends_at <= now:
+            raise Refused("It has ended already.")
+        if locked.end_asked_by is None or locked.end_asked_by_id == actor.pk:
+            locked.end_asked_by, locked.end_reason, words = (
+                actor,
+                reason,
+                "shall be ended, and waits for a second person",
+            )
+            locked.save()
         else:
-            freeze.ends_at = now
-            freeze.save()
-        record(
-            [
-                event(
-                    "freeze.ended",
-                    f"Freeze “{freeze.name}” was ended",
-                    tone=Tone.WARN,
-                    account_id=freeze.account_id,
-                )
-            ]
-        )
+            _require_second(actor, locked.end_asked_by, Permission.MANAGE_RELEASES, None, "ends a freeze")
+            words = "was ended, by two people"
+            if locked.starts_at >= now:
+                locked.delete()
+            else:
+                locked.ends_at = now
+                locked.save()
+        title = f"Freeze “{locked.name}” {words}"
+        record([event("freeze.ended", title, tone=Tone.WARN, account_id=locked.account_id)])
+    return locked if locked.pk else None
 
 
 # --- Blast radius -------------------------------------------------------------------------------

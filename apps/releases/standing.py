@@ -55,7 +55,7 @@ def shut_tenants(release: Release, of: QuerySet[Window] | None = None) -> dict[i
 
     A window that lets security through does not hold a security release.
     """
-    rows = Window.objects.all() if of is None else of
+    rows = (Window.objects.all() if of is None else of).filter(is_on=True)
     if release.kind == ReleaseKind.SECURITY:
         rows = rows.filter(lets_security_through=False)
     weekly: dict[int, list[Weekly]] = {}

@@ -47,6 +47,7 @@ urlpatterns = [
     path("rules/freezes/<int:freeze_pk>/end/", rules.freeze_end, name="end_freeze"),
     path("rules/windows/", rules.window, name="add_window"),
     path("rules/windows/<int:window_pk>/end/", rules.window_end, name="end_window"),
+    path("rules/windows/<int:window_pk>/agree/", rules.window_agree, name="agree_window"),
     path("rules/metrics/", rules.metric_source, name="set_source"),
     path("rules/clock/hours/", rules.clock_hours, name="set_hours"),
     path("rules/clock/steps/", rules.clock_step, name="add_step"),

@@ -17,7 +17,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.access import reviewing
+from apps.access import hands, reviewing
+from apps.access.choices import HandKind
 from apps.access.granting import NotGiven
 from apps.access.models import AccessReview, Grant, ReviewItem, User
 from apps.access.scoping import holds
@@ -109,6 +110,17 @@ class TestWhatIsProposed:
 
 
 class TestWhoDecides:
+    def test_nobody_keeps_what_a_second_account_of_theirs_holds(self, chief: User, olga: User) -> None:
+        hands.note(by=chief, how=HandKind.MADE, words="chief made the account of olga", people=[olga.pk])
+        found = item(start(chief), olga)
+        with pytest.raises(PermissionDenied, match="do not count as two persons"):
+            reviewing.decide(found, actor=chief, decision="keep", note="they need it")
+        assert item(found.review, olga).decision == ""
+        reviewing.decide(found, actor=chief, decision="remove", note="a no is anybody's")
+        other = factories.make_user("other")
+        factories.grant(other, "admin")
+        reviewing.decide(found, actor=other, decision="keep", note="they need it")
+
     def test_nobody_on_their_own_nor_on_their_groups(self, chief: User) -> None:
         with factories.as_system():
             group = Group.objects.create(name="on call")

@@ -189,6 +189,14 @@ class TestTampering:
             cursor.execute("DELETE FROM audit_auditseal WHERE number = 2")
         assert broken().startswith("seal #2: missing")
 
+    @pytest.mark.parametrize("seals", [1, 2])
+    def test_the_beginning_cut_off_with_its_seals(self, trail: list[int], seals: int) -> None:
+        """Retention lets entries go and keeps every seal, so a trail that begins later was cut."""
+        with superuser() as cursor:
+            cursor.execute("DELETE FROM audit_auditseal WHERE number <= %s", [seals])
+            cursor.execute("DELETE FROM audit_auditentry WHERE id <= %s", [trail[10 * seals - 1]])
+        assert broken().startswith("seal #1: missing")
+
     def test_a_row_sealed_anew_without_the_key(self, trail: list[int]) -> None:
         """Row, digest and hashes all agree; only the key's holder could have signed them."""
         from apps.audit.canonical import digest_of

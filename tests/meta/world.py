@@ -204,6 +204,9 @@ class World:
         self.advisory = Advisory.objects.create(osv_id="GHSA-test", known_at=at, deadline=later)
         self.hold = Hold.objects.create(tenant=self.tenant, until=later, reason="x y z", set_by=self.root)
         self.window = Window.objects.create(tenant=self.tenant, days=[5], opens_at="23:00")
+        self.further = Window.objects.create(
+            tenant=self.tenant, days=[6], opens_at="23:00", is_on=False, asked_by=self.root
+        )
         self.freeze = Freeze.objects.create(
             name="holidays", account=here, starts_at=at, ends_at=later, reason="x y z"
         )
@@ -394,6 +397,7 @@ class World:
             "releases:schedule": {"pk": self.rollout.pk},
             "releases:take_in": {"pk": self.rollout.pk},
             "releases:end_window": {"window_pk": self.window.pk},
+            "releases:agree_window": {"window_pk": self.further.pk},
             "releases:end_hold": {"hold_pk": self.hold.pk},
             "releases:end_freeze": {"freeze_pk": self.freeze.pk},
             **{f"releases:{name}": {"pk": self.rollout.pk} for name in ("retarget", "draft_notices")},

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from apps.access import hands
 from apps.access.choices import HandKind
-from apps.access.models import User
+from apps.access.models import Notice, User
 from apps.access.services import scope_for
 from apps.audit.models import AuditEntry
 from apps.core.models import Event
@@ -171,6 +171,30 @@ class TestOnePerson:
             rule.save()
         with pytest.raises(Refused, match="off already"):
             end(eve, rule, deletes=False)
+
+
+class TestWhoIsTold:
+    def test_the_others_get_a_letter_and_see_it_on_the_bar(
+        self, eve: User, bob: User, rule: ApprovalRule
+    ) -> None:
+        viewer, part = factories.make_user("viewer"), factories.make_user("part")
+        factories.grant(viewer, "viewer")
+        factories.grant(part, "admin", "account", factories.make_account())
+        end(eve, rule)
+        end(eve, rule)  # a doubled click writes nobody twice
+        [letter] = Notice.objects.filter(subject__contains="approval rule")
+        assert letter.to == bob.email
+        assert "ticket 7" in letter.body and reverse(PAGE) in letter.body
+        told = {user: "approval rule" in text_of_bar(user) for user in (eve, bob, viewer, part)}
+        assert told == {eve: False, bob: True, viewer: False, part: False}
+
+    def test_once_decided_nobody_is_asked_any_more(self, eve: User, bob: User, rule: ApprovalRule) -> None:
+        rules.decide_change(end(eve, rule), yes=False, actor=bob)
+        assert "approval rule" not in text_of_bar(bob)
+
+
+def text_of_bar(user: User) -> str:
+    return client_of(user).get(reverse("core:bar")).content.decode()
 
 
 class TestTwoPeople:

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from apps.access.models import User
+from apps.core.models import Event
 from apps.fleet.models import Instance
-from apps.operations import ticks, upkeep
+from apps.operations import batches, services, ticks, upkeep
 from apps.operations.management.commands import run_scheduler
 from apps.operations.models import Operation, Schedule
 from tests.factories import as_system, make_user
@@ -89,3 +91,28 @@ def test_a_number_that_is_none_is_refused(target: str, operator: User, client: C
         "reason": "weekly",
     }
     assert client.post("/operations/schedules/new/", form).status_code == 422
+
+
+def test_a_refusal_is_told_once_by_two_schedulers(
+    instance: Instance, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have read it as due; the first one moves it on."""
+    bad = make_schedule("a", instance, operator, zone="Europe/Atlantis")
+    stale = Schedule.objects.get(pk=bad.pk)
+    now = timezone.now()
+    for _ in range(2):
+        upkeep._move_on(stale, stale.next_at, now, "it may not")
+    assert Event.objects.filter(kind="schedule.refused").count() == 1
+
+
+def test_a_batch_of_a_kind_that_is_gone_can_be_cancelled(instance: Instance, operator: User) -> None:
+    done = services.submit_many(
+        kind="restart", target_ids=[instance.pk], params={}, actor=operator, reason="before the upgrade"
+    )
+    assert done.batch is not None
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE operations_operation SET kind = 'gone'")
+        cursor.execute("UPDATE operations_batch SET kind = 'gone'")
+    done.batch.refresh_from_db()
+    assert batches.cancel_waiting(done.batch, actor=operator, reason="nobody knows it any more") == 1
+    assert Operation.objects.get().state == "cancelled"

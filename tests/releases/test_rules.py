@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.access import hands
@@ -16,8 +18,8 @@ from apps.fleet.models import Instance
 from apps.operations.models import Operation
 from apps.operations.services import Refused
 from apps.releases.choices import RolloutState, TargetState
-from apps.releases.models import Freeze, Hold, Release
-from apps.releases.rules import add_freeze, end_freeze, end_hold, set_hold
+from apps.releases.models import Freeze, Hold, Release, Window
+from apps.releases.rules import add_freeze, add_window, end_freeze, end_hold, set_hold
 from apps.tenants.models import Tenant
 from tests.factories import grant, make_account, make_user
 from tests.releases.conftest import make_release, run, start
@@ -120,7 +122,7 @@ def test_a_hold_ends_in_the_future_and_takes_the_permission(fleet: Fleet, boss: 
 
 
 def test_in_a_freeze_nothing_starts_and_after_it_all_goes_on(
-    fleet: Fleet, release: Release, boss: User
+    fleet: Fleet, release: Release, boss: User, second: User
 ) -> None:
     fleet(2)
     found = freeze(boss)
@@ -128,7 +130,59 @@ def test_in_a_freeze_nothing_starts_and_after_it_all_goes_on(
     assert not Operation.objects.exists()
     assert "holidays" in rollout.note
     end_freeze(found, actor=boss, reason="all are back")
+    end_freeze(found, actor=second, reason="they are")
     assert run(rollout).state == RolloutState.SUCCEEDED
+
+
+def test_nobody_ends_a_freeze_alone(boss: User, second: User) -> None:
+    found = freeze(boss)
+    for _ in range(2):
+        end_freeze(found, actor=boss, reason="the clock runs")
+        found.refresh_from_db()
+        assert found.ends_at > timezone.now()
+    hands.note(by=boss, how=HandKind.MADE, words="boss made the account of second", people=[second.pk])
+    with pytest.raises(PermissionDenied, match="do not count as two persons"):
+        end_freeze(found, actor=second, reason="agreed")
+    with pytest.raises((PermissionDenied, Refused)):
+        end_freeze(found, actor=make_user("vera"), reason="agreed")
+    found.refresh_from_db()
+    assert found.ends_at > timezone.now()
+
+
+def test_a_freeze_to_come_is_taken_back_by_two(boss: User, second: User) -> None:
+    now = timezone.now()
+    found = freeze(boss, starts_at=now + SOON, ends_at=now + 2 * SOON)
+    assert end_freeze(found, actor=boss, reason="a typing error") is not None
+    assert end_freeze(found, actor=second, reason="it is") is None
+    assert not Freeze.objects.exists()
+    with pytest.raises(Refused, match="ended already"):
+        end_freeze(found, actor=second, reason="a doubled click")
+
+
+@pytest.mark.parametrize("name", ["hold", "freeze", "window"])
+def test_the_admin_is_no_way_round_the_second_person(fleet: Fleet, boss: User, name: str) -> None:
+    fleet(1)
+    tenant = Tenant.objects.get(key="t-000")
+    setter = make_user()
+    grant(setter, "admin")
+    row = {
+        "hold": lambda: hold("t-000", setter),
+        "freeze": lambda: freeze(setter),
+        "window": lambda: add_window(Window(tenant=tenant, days=[5], opens_at="22:00"), actor=setter),
+    }[name]()
+    client = Client()
+    client.force_login(boss, backend="django.contrib.auth.backends.ModelBackend")
+    data = {
+        "fix_reason": "ticket 7", "tenant": tenant.pk, "set_by": boss.pk, "until": "2020-01-01", "ends_at": "2020-01-01",
+        "post": "yes",
+    }  # fmt: skip
+    for page in ("change", "delete"):
+        url = reverse(f"admin:releases_{name}_{page}", args=[row.pk])
+        assert client.post(url, data).status_code == 403
+    url = reverse(f"admin:releases_{name}_change", args=[row.pk])
+    assert client.get(url).status_code == 200
+    assert type(row).objects.filter(pk=row.pk).exists()
+    assert client.get(reverse(f"admin:releases_{name}_add")).status_code == 403
 
 
 def test_a_security_release_passes_a_freeze_that_lets_it(fleet: Fleet, boss: User) -> None:

@@ -16,6 +16,8 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.access import hands
+from apps.access.choices import HandKind
 from apps.access.models import User
 from apps.core.models import Event
 from apps.fleet.models import Cell, Instance
@@ -25,8 +27,9 @@ from apps.releases import driving
 from apps.releases.choices import RolloutState, TargetState
 from apps.releases.models import Release, Rollout, Window
 from apps.releases.rollouts import prepare_rollout, steer
-from apps.releases.rules import add_window, remove_window
+from apps.releases.rules import add_window, agree_window, remove_window
 from apps.releases.scheduling import schedule_start, start_due, take_in_newcomers
+from apps.releases.standing import shut_tenants
 from apps.releases.windows import openings, opens_next
 from apps.tenants.models import Tenant
 from tests.factories import as_system, grant, make_instance, make_tenant, make_user, place
@@ -126,7 +129,7 @@ def test_a_security_release_waits_only_where_the_window_says_so(fleet: Fleet, bo
     assert rollout.targets.get(state=TargetState.WAITING).instance.name == "i-001"
 
 
-def test_windows_are_checked_and_take_the_permission(fleet: Fleet, boss: User) -> None:
+def test_windows_are_checked_and_take_the_permission(fleet: Fleet, boss: User, second: User) -> None:
     fleet(1)
     for wrong in ({"days": [7]}, {"days": []}, {"minutes": 5}):
         with pytest.raises(ValidationError):
@@ -139,7 +142,51 @@ def test_windows_are_checked_and_take_the_permission(fleet: Fleet, boss: User) -
     with pytest.raises((PermissionDenied, Http404)):
         window("t-000", make_user("nobody"))
     remove_window(found, actor=boss, reason="it may be changed at any time")
+    remove_window(found, actor=boss, reason="a doubled click")
+    assert Window.objects.get().asked_by == boss
+    remove_window(found, actor=second, reason="it may")
     assert not Window.objects.exists()
+    with pytest.raises(Refused, match="gone"):
+        remove_window(found, actor=second, reason="a doubled click")
+
+
+def test_what_widens_the_week_takes_two(fleet: Fleet, boss: User, second: User) -> None:
+    fleet(1)
+    first = window("t-000", boss)
+    assert first.is_on
+    further = window("t-000", boss, days=[0, 1, 2, 3, 4, 5, 6], opens_at="00:00", minutes=1_440)
+    assert not further.is_on
+    with time_machine.travel(at("2026-11-25T12:00"), tick=True):
+        assert shut_tenants(make_release("4.0.0"))
+    with pytest.raises(PermissionDenied, match="alone"):
+        agree_window(further, actor=boss)
+    hands.note(by=boss, how=HandKind.MADE, words="boss made the account of third", people=[make_third().pk])
+    with pytest.raises(PermissionDenied, match="do not count as two persons"):
+        agree_window(further, actor=User.objects.get(username="third"))
+    assert agree_window(further, actor=second).is_on
+    with pytest.raises(Refused, match="counts already"):
+        agree_window(further, actor=second)
+    remove_window(further, actor=boss, reason="narrower again, which takes nobody else")
+    assert list(Window.objects.all()) == [first]
+
+
+def make_third() -> User:
+    third = make_user("third")
+    grant(third, "admin")
+    return third
+
+
+def test_the_last_one_that_security_waits_for_takes_two(fleet: Fleet, boss: User) -> None:
+    fleet(1)
+    strict = window("t-000", boss, lets_security_through=False)
+    lax = window("t-000", boss, opens_at="20:00")
+    with as_system():
+        lax.is_on, lax.asked_by = True, None
+        lax.save()
+    remove_window(strict, actor=boss, reason="in the way")
+    assert Window.objects.filter(pk=strict.pk).exists()
+    remove_window(lax, actor=boss, reason="not needed")
+    assert not Window.objects.filter(pk=lax.pk).exists()
 
 
 def prepared(release: Release, boss: User) -> Rollout:

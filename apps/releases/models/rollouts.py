@@ -10,8 +10,9 @@ from apps.fleet.models import Instance
 from ..choices import DRIVEN, Excludable, GateMode, OnFail, RolloutState, TargetState, Verdict, WaveState
 from .releases import Release
 
+# %% since the text is filled in with the value that was wrong.
 amount_validator = RegexValidator(
-    r"^([1-9]\d{0,5}|(100|[1-9]\d?)%)$", "Write a number of instances, such as 2, or a share, such as 5%."
+    r"^([1-9]\d{0,5}|(100|[1-9]\d?)%)$", "Write a number of instances, such as 2, or a share, such as 5%%."
 )
 
 

@@ -59,7 +59,10 @@ class Hold(BaseModel):
 
 
 class Freeze(BaseModel):
-    """A time in which no rollout starts anything: in one account, or anywhere."""
+    """A time in which no rollout starts anything: in one account, or anywhere.
+
+    Ending it before its time takes two people: one who asks, another who agrees.
+    """
 
     name = models.CharField(max_length=100)
     account = models.ForeignKey(
@@ -76,6 +79,15 @@ class Freeze(BaseModel):
         default=True, help_text="security releases roll out all the same"
     )
     reason = models.CharField(max_length=500)
+    end_asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    end_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["starts_at"]
@@ -90,7 +102,11 @@ class Freeze(BaseModel):
 
 
 class Window(BaseModel):
-    """When a tenant may be changed, in its own time zone, every week. A tenant without one may be changed at any time."""
+    """When a tenant may be changed, in its own time zone, every week. A tenant without one may be changed at any time.
+
+    What lets more of the week be used (a further window, the last one taken away) takes two people: `asked_by` is
+    the one who asks. A further window does not count (`is_on`) until another agrees.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="windows")
     days = ArrayField(
@@ -104,12 +120,28 @@ class Window(BaseModel):
     lets_security_through = models.BooleanField(
         default=True, help_text="security releases do not wait for it"
     )
+    is_on = models.BooleanField(
+        default=True, db_default=True, help_text="counts; a further window once a second person agreed"
+    )
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
+    asked_reason = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["tenant", "opens_at"]
         constraints = [
             models.UniqueConstraint(fields=["tenant", "days", "opens_at"], name="window_once"),
             models.CheckConstraint(condition=models.Q(minutes__range=(15, 1_440)), name="window_length"),
+            models.CheckConstraint(
+                condition=models.Q(is_on=True) | models.Q(asked_by__isnull=False),
+                name="window_off_is_asked_for",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -71,9 +71,9 @@ def calendar_page(user: Any, start: str) -> CalendarPage:
         for day in _days_of(days, begins, ends):
             day.entries.append(entry)
     windows = list(
-        visible(user, Window.objects.select_related("tenant")).order_by("tenant__name", "pk")[
-            : MOST_WINDOWS + 1
-        ]
+        visible(user, Window.objects.filter(is_on=True).select_related("tenant")).order_by(
+            "tenant__name", "pk"
+        )[: MOST_WINDOWS + 1]
     )
     for window in windows[:MOST_WINDOWS]:
         url = reverse("tenants:tenant", args=[window.tenant_id])

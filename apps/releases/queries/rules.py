@@ -42,9 +42,9 @@ def rules_page(user: Any) -> RulesPage:
     """The rules that the reader sees, of what has not ended."""
     now, scopes = timezone.now(), scopes_of(user, Permission.ROLL_OUT)
     policies = visible(user, BlastPolicy.objects.select_related("wanted_by", "raised_by"))
-    freezes = visible(user, Freeze.objects.select_related("account")).filter(ends_at__gt=now)
+    freezes = visible(user, Freeze.objects.select_related("account", "end_asked_by")).filter(ends_at__gt=now)
     rows = _with_may(user, Hold.objects.select_related("tenant", "set_by", "override_asked_by"))
-    windows = visible(user, _with_may(user, Window.objects.select_related("tenant"))).order_by(
+    windows = visible(user, _with_may(user, Window.objects.select_related("tenant", "asked_by"))).order_by(
         "tenant__name", "opens_at", "pk"
     )
     shown = list(windows[:WINDOWS])

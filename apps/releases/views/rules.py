@@ -98,7 +98,7 @@ def freeze(request: HttpRequest) -> HttpResponse:
 
 @needs("manage_releases", methods=("POST",))
 def freeze_end(request: HttpRequest, freeze_pk: int) -> HttpResponse:
-    """End a freeze, or take it back."""
+    """Ask for the end of a freeze, or agree to it."""
     found = get_object_or_404(visible(request.user, Freeze), pk=freeze_pk)
     return _ended(request, lambda reason: services.end_freeze(found, actor=request.user, reason=reason))
 
@@ -114,9 +114,20 @@ def window(request: HttpRequest) -> HttpResponse:
 
 @needs("roll_out", methods=("POST",))
 def window_end(request: HttpRequest, window_pk: int) -> HttpResponse:
-    """Take a maintenance window away."""
+    """Take a maintenance window away, or ask for it, or agree to it."""
     found = get_object_or_404(visible(request.user, Window.objects.select_related("tenant")), pk=window_pk)
     return _ended(request, lambda reason: services.remove_window(found, actor=request.user, reason=reason))
+
+
+@needs("roll_out", methods=("POST",))
+def window_agree(request: HttpRequest, window_pk: int) -> HttpResponse:
+    """Agree to a further maintenance window."""
+    found = get_object_or_404(visible(request.user, Window.objects.select_related("tenant")), pk=window_pk)
+    try:
+        services.agree_window(found, actor=request.user)
+    except Refused as refusal:
+        return _page(request, status=422, error=str(refusal))
+    return go(request, "releases:rules")
 
 
 @needs("manage_releases", methods=("POST",))
