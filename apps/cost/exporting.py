@@ -80,16 +80,21 @@ def _as_xlsx(sheet: Sheet) -> tuple[bytes, str]:
     for cell in page[1]:
         cell.font = Font(bold=True)
     sums: set[int] = set()
-    last = 1
+    last, is_cut = 1, False
     for row in sheet.rows:
+        if last > MOST_ROWS:
+            is_cut = True
+            break
         page.append([value if isinstance(value, Decimal | int | float) else _text(value) for value in row])
         sums |= {place for place, value in enumerate(row, 1) if isinstance(value, Decimal)}
         last += 1
-        if last > MOST_ROWS:
-            break
     for place in sums if last > 1 else ():
         letter = get_column_letter(place)
         page[f"{letter}{last + 1}"] = f"=SUM({letter}2:{letter}{last})"
+    if is_cut:
+        page[f"A{last + 2}"] = (
+            f"A workbook holds no more than these {MOST_ROWS:,} rows; the CSV has all of them."
+        )
     page.freeze_panes = "A2"
     out = io.BytesIO()
     book.save(out)

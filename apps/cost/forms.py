@@ -190,17 +190,15 @@ class LabForm(forms.Form):
         if not self.is_bound or not self.is_valid():
             return Tried()
         factor = 1 - (self.cleaned_data["discount"] or Decimal(0)) / 100
-        prices = {}
-        for plan in self.plans:
-            price = self.cleaned_data[f"price_{plan.pk}"]
-            if price is not None or factor != 1:
-                prices[plan.pk] = (plan.monthly_price if price is None else price) * factor
+        asked = {plan: self.cleaned_data[f"price_{plan.pk}"] for plan in self.plans}
+        prices = {plan.pk: price for plan, price in asked.items() if price is not None}
+        currencies = {plan.pk: plan.currency for plan in self.plans}
         tiers = {
             (one.plan_id, one.meter): pricing.tiers_of(made)
             for one in self.metered
             if (made := self.cleaned_data[f"tier_{one.pk}"])
         }
-        return Tried(prices, tiers, factor)
+        return Tried(prices, currencies if prices else {}, tiers, factor)
 
 
 class MoveForm(forms.Form):

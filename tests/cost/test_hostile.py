@@ -238,6 +238,43 @@ class TestExports:
         for row in csv.reader(io.StringIO(text)):
             assert not [cell for cell in row if cell[:1] in "=+@\t\r" and cell], row
 
+    def test_a_workbook_that_cannot_hold_all_rows_says_so(
+        self, evil: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for most, says in ((1, True), (2, False)):
+            monkeypatch.setattr("apps.cost.exporting.MOST_ROWS", most)
+            deliver(
+                as_csv([*tagged("3", "evil"), *tagged("4", "evil", ServiceName="S3")]), name=f"{most}.csv"
+            )
+            sheet = evil.get(reverse("cost:breakdown"), {"by": "service", "_export": "xlsx"})
+            page = load_workbook(io.BytesIO(sheet.content)).active
+            assert page is not None
+            texts = [str(c.value) for row in page.iter_rows() for c in row]
+            assert any("the CSV has all of them" in one for one in texts) == says
+
+
+class TestLab:
+    def test_a_discount_on_all_is_off_what_each_pays_and_not_off_the_list(
+        self, reader: Client, fleet: dict[str, Any]
+    ) -> None:
+        """acme has agreed on 80 where the plan's price is 100: ten per cent less is 72."""
+        with factories.as_system():
+            fleet["acme"].subscriptions.update(monthly_price=80)
+        assert tried(reader, discount="10") == {"Acme": 72, "Globex": 90, "Umbrella": 90}
+
+    def test_a_price_is_tried_in_the_plans_currency(self, reader: Client, fleet: dict[str, Any]) -> None:
+        """Who pays in dollars, half a euro each, would pay the price tried, which is in euro."""
+        with factories.as_system():
+            fleet["globex"].subscriptions.update(currency="USD")
+        plan = fleet["acme"].subscriptions.get().plan_id
+        prices = tried(reader, **{f"price_{plan}": "60", "currency": "EUR"})
+        assert prices == {"Acme": 60, "Globex": 60, "Umbrella": 60}
+
+
+def tried(client: Client, **query: str) -> dict[str, Decimal]:
+    text = client.get(reverse("cost:lab"), query | {"_export": "csv"}).content.decode()
+    return {row["Tenant"]: Decimal(row["Revenue tried"]) for row in csv.DictReader(io.StringIO(text))}
+
 
 class TestWhatIsMendedByHand:
     def test_usage_that_is_mended_in_the_admin_is_what_prices_are_reckoned_by(

@@ -41,6 +41,7 @@ RAW_SQL = {
     "cost/loading.py": "COPY of facts, which are exempt; the run that made them is recorded",
     "cost/queries/earned.py": "SELECT of sums over rows that `visible` narrowed",
     "cost/queries/lines.py": "reads bill lines in DuckDB",
+    "cost/importing.py": "reads bill lines in DuckDB",
     "cost/locks.py": "advisory locks",
     "tenants/search.py": "reads only",
     "audit/checking.py": "reads the trail and its seals",

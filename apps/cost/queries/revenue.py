@@ -46,9 +46,13 @@ def currencies() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Prices to try in place of those that count: monthly ones by plan, tiers by plan and meter, a factor on what is metered."""
+    """Prices to try in place of those that count: monthly ones by plan, tiers by plan and meter, a factor on all of them.
+
+    A monthly price is in the currency that `currencies` names for its plan, else in the subscription's.
+    """
 
     prices: Mapping[int, Decimal] = field(default_factory=dict)
+    currencies: Mapping[int, str] = field(default_factory=dict)
     tiers: Mapping[tuple[int, str], Tiers] = field(default_factory=dict)
     factor: Decimal = Decimal(1)
 
@@ -94,10 +98,12 @@ class Book:
             if first >= last:
                 continue
             metered[tenant] = self.plans[tenant, month] = plan_id
+            if plan_id in tried.prices:
+                price, currency = tried.prices[plan_id], tried.currencies.get(plan_id, currency)
             if currency not in rates:
                 self._lacks(tenant, month, currency)
                 continue
-            amount = tried.prices.get(plan_id, price) * rates[currency]
+            amount = price * rates[currency] * tried.factor
             if (last - first).days != length:
                 amount = amount * (last - first).days / length
             charged[tenant, month] = charged.get((tenant, month), ZERO) + amount.quantize(CENT)
