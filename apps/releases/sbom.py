@@ -1,12 +1,13 @@
 """Reading an SBOM: CycloneDX JSON by its own library, SPDX 2 JSON by its packages' purls."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from packageurl import PackageURL
+
+from apps.core import strict_json
 
 from .choices import SbomFormat
 
@@ -32,8 +33,8 @@ class Contents:
 def read_json(raw: bytes) -> dict[str, Any]:
     """A JSON object; BadDocument for anything else."""
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        document = strict_json.loads(raw)
+    except ValueError as error:
         raise BadDocument(f"This is no JSON: {str(error)[:120]}.") from error
     if not isinstance(document, dict):
         raise BadDocument("A JSON object was expected, and something else came.")

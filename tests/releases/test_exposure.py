@@ -19,7 +19,7 @@ from apps.releases.escalating import ask_before_deadlines
 from apps.releases.exposing import import_advisory, state_not_affected, watch_exposure
 from apps.releases.models import Advisory, AdvisoryMatch, Component, Exposure, Release
 from apps.releases.osv import is_affected, read_osv
-from apps.releases.sbom import BadDocument, read_sbom
+from apps.releases.sbom import BadDocument, read_json, read_sbom
 from apps.releases.services import upload_sbom
 from tests.factories import grant, make_cell, make_user
 from tests.releases.conftest import make_release
@@ -212,3 +212,10 @@ def test_a_fleet_that_is_safe_is_not_warned(exposed: Advisory) -> None:
     watch_exposure()
     with time_machine.travel(exposed.deadline, tick=False):
         assert ask_before_deadlines() == 0
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\x00b"])
+def test_a_document_whose_texts_cannot_be_kept_is_refused(text: str) -> None:
+    for document in (osv(text), osv(osv_id=text), cyclonedx(f"pkg:pypi/{text}@1")):
+        with pytest.raises(BadDocument, match="NUL|surrogate"):
+            read_json(document)
