@@ -217,5 +217,5 @@ def test_a_fleet_that_is_safe_is_not_warned(exposed: Advisory) -> None:
 @pytest.mark.parametrize("text", ["\ud800", "a\x00b"])
 def test_a_document_whose_texts_cannot_be_kept_is_refused(text: str) -> None:
     for document in (osv(text), osv(osv_id=text), cyclonedx(f"pkg:pypi/{text}@1")):
-        with pytest.raises(BadDocument, match="NUL|surrogate"):
+        with pytest.raises(BadDocument, match=r"NUL|surrogate"):
             read_json(document)
