@@ -1,6 +1,5 @@
 """What the JSON API stands on: a token instead of a session, the same doors behind it."""
 
-import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -9,6 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
+
+from apps.core import strict_json
 
 from . import limits, tokens
 from .choices import Permission
@@ -61,6 +62,8 @@ def api(permission: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[Vi
 
 def _answer(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     try:
+        if any("\x00" in text for values in request.GET.lists() for text in values[1]):
+            raise BadRequest("The query holds a NUL character (U+0000), which no text may hold.")
         return view(request, *args, **kwargs)
     except BadRequest as wrong:
         return error(400, str(wrong))
@@ -73,9 +76,9 @@ def _answer(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Http
 def body_of(request: HttpRequest) -> dict[str, Any]:
     """The JSON object that was sent. Raises BadRequest."""
     try:
-        found = json.loads(request.body or b"null")
+        found = strict_json.loads(request.body or b"null")
     except ValueError as wrong:
-        raise BadRequest("The body is no JSON.") from wrong
+        raise BadRequest(f"The body is no JSON that can be kept: {wrong}.") from wrong
     if not isinstance(found, dict):
         raise BadRequest("Send a JSON object.")
     return found

@@ -1,15 +1,15 @@
 """How the trail is narrowed; each filter is served by an index."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from typing import Any
 
 import django_filters as filters
 from django import forms
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from apps.access.models import User
+from apps.core import days
 
 from .choices import EventKind, StreamKind
 from .models import AuditEntry, AuditSeal, AuditStream
@@ -18,11 +18,6 @@ from .queries import model_choices
 VIAS = ("page", "admin", "api", "scim", "command", "schedule", "system")
 #: How many people one text may mean.
 MOST_PEOPLE = 100
-
-
-def _midnight(day: date) -> datetime:
-    """When a day begins in the reader's zone."""
-    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 def _day() -> forms.DateInput:
@@ -91,10 +86,10 @@ class AuditFilter(filters.FilterSet):
         return rows.filter(pk__gt=bounds[0], pk__lte=bounds[1]) if bounds else rows.none()
 
     def by_since(self, rows: QuerySet[AuditEntry], name: str, value: date) -> QuerySet[AuditEntry]:
-        return rows.filter(timestamp__gte=_midnight(value))
+        return rows.filter(timestamp__gte=days.begins(value))
 
     def by_until(self, rows: QuerySet[AuditEntry], name: str, value: date) -> QuerySet[AuditEntry]:
-        return rows.filter(timestamp__lt=_midnight(value + timedelta(days=1)))
+        return rows.filter(timestamp__lt=days.ends(value))
 
 
 class SealFilter(filters.FilterSet):
@@ -109,10 +104,10 @@ class SealFilter(filters.FilterSet):
         fields: tuple[str, ...] = ()
 
     def by_since(self, rows: QuerySet[AuditSeal], name: str, value: date) -> QuerySet[AuditSeal]:
-        return rows.filter(sealed_at__gte=_midnight(value))
+        return rows.filter(sealed_at__gte=days.begins(value))
 
     def by_until(self, rows: QuerySet[AuditSeal], name: str, value: date) -> QuerySet[AuditSeal]:
-        return rows.filter(sealed_at__lt=_midnight(value + timedelta(days=1)))
+        return rows.filter(sealed_at__lt=days.ends(value))
 
 
 class StreamFilter(filters.FilterSet):

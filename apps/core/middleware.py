@@ -49,15 +49,18 @@ UNREADABLE = (
 
 
 class ReadableTextMiddleware:
-    """Refuses a form with a NUL in any field, before a view sees it: PostgreSQL keeps no such text, and no person types one.
+    """Refuses an address, or a form with any field, that holds a NUL, before a view sees it.
 
-    What programs send (views without CSRF) is read by its own door.
+    PostgreSQL keeps no such text, and no person types one. What programs send otherwise (to views without CSRF) is
+    read by its own door.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\x00" in request.path_info:
+            return HttpResponseBadRequest(UNREADABLE, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
     def process_view(

@@ -1,12 +1,12 @@
 """What people send: files, rules, the question a page is asked."""
 
-import json
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 
+from apps.core import strict_json
 from apps.core.forms import only_when
 from apps.tenants.models import Plan, Tenant
 
@@ -84,18 +84,19 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             return {}
         if text.startswith("{"):
             try:
-                made = json.loads(text)
+                made = strict_json.loads(text)
             except ValueError as error:
                 raise forms.ValidationError("Write it as acme: 3, globex: 1") from error
             return made if isinstance(made, dict) else {}
         shares = {}
         for part in text.split(","):
             key, _, weight = part.partition(":")
-            if not weight.strip().isdigit():
+            number = weight.strip()
+            if not (number.isascii() and number.isdigit() and len(number) < 10):
                 raise forms.ValidationError(
                     f"“{part.strip()[:60]}” is no key with a whole number, as acme: 3"
                 )
-            shares[key.strip()] = int(weight)
+            shares[key.strip()] = int(number)
         return shares
 
 

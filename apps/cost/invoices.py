@@ -4,7 +4,6 @@ Stripe: the JSON of `GET /v1/invoices` (docs.stripe.com/api/invoices/list), or a
 Stripe's invoice line items (id, customer, amount, currency, period_start, period_end), amounts in the smallest unit.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,6 +14,7 @@ from django.db import transaction
 
 from apps.access.models import User
 from apps.access.services import system_actor
+from apps.core import strict_json
 from apps.core.context import acting
 from apps.core.events import event, record
 from apps.tenants.models import ExternalId, Tenant
@@ -136,7 +136,7 @@ def _of_stripe_row(row: dict[str, str]) -> Line:
 
 def _of_json(data: bytes) -> Iterator[tuple[str, Any]]:
     try:
-        found = json.loads(tabular.text_of(data))
+        found = strict_json.loads(tabular.text_of(data))
         invoices = found["data"] if isinstance(found, dict) else found
         for invoice in invoices:
             if invoice["status"] not in COUNTING:

@@ -19,7 +19,7 @@ from apps.core.models import Event
 
 from . import services
 from .choices import State
-from .kinds import find_target
+from .kinds import find_target, label_of
 from .models import Batch, Operation
 from .services import MIN_REASON, Refused
 
@@ -123,7 +123,7 @@ def _locked(rows: QuerySet[Operation], *states: str) -> list[Operation]:
 def _tell(operation: Operation, what: str, words: str, *, why: str, tone: str = Tone.PLAIN) -> Event:
     return event(
         f"operation.{what}",
-        f"{services.label_of(operation.kind)} of {operation.target_label} {words}",
+        f"{label_of(operation.kind)} of {operation.target_label} {words}",
         why=why,
         tone=tone,
         operation_id=operation.pk,

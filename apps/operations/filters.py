@@ -1,11 +1,12 @@
 """How the list of operations is narrowed. What is not text is served by an index."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import date
 
 import django_filters as filters
 from django import forms
 from django.db.models import Q, QuerySet
-from django.utils import timezone
+
+from apps.core import days
 
 from .choices import State
 from .kinds import kinds
@@ -15,11 +16,6 @@ from .models import Operation
 def kind_choices() -> list[tuple[str, str]]:
     """The kinds there are, for a chooser."""
     return sorted(((kind.name, kind.label) for kind in kinds()), key=lambda pair: pair[1])
-
-
-def _midnight(day: date) -> datetime:
-    """When a day begins in the reader's zone."""
-    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 def number_in(text: str) -> int | None:
@@ -64,7 +60,7 @@ class OperationFilter(filters.FilterSet):
         return rows.filter(actor__username__iexact=value.strip())
 
     def by_since(self, rows: QuerySet[Operation], name: str, value: date) -> QuerySet[Operation]:
-        return rows.filter(created_at__gte=_midnight(value))
+        return rows.filter(created_at__gte=days.begins(value))
 
     def by_until(self, rows: QuerySet[Operation], name: str, value: date) -> QuerySet[Operation]:
-        return rows.filter(created_at__lt=_midnight(value + timedelta(days=1)))
+        return rows.filter(created_at__lt=days.ends(value))

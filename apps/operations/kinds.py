@@ -182,6 +182,14 @@ def find_kind(name: str) -> Kind:
     return _kinds[name]
 
 
+def label_of(name: str) -> str:
+    """A kind's name for people; its bare name where this release does not know it (any more)."""
+    try:
+        return find_kind(name).label
+    except LookupError:
+        return name
+
+
 def kinds(target_type: str | None = None) -> list[Kind]:
     """All kinds, or those for one type of target."""
     return [kind for kind in _kinds.values() if target_type in (None, kind.target_type)]

@@ -30,7 +30,7 @@ from apps.core.querysets import record_created
 
 from . import approvals
 from .choices import State, Via
-from .kinds import Kind, find_kind, find_target
+from .kinds import Kind, find_kind, find_target, label_of
 from .models import Batch, Operation
 from .plans import MAX_TARGETS, Plan, Refusal, Refused, blocking, plan, waits_for
 from .upkeep import nudge
@@ -303,14 +303,6 @@ def _tell(
         tenant_id=operation.tenant_id,
         **{find_target(operation.target_type).event_field: operation.target_id},
     )
-
-
-def label_of(kind: str) -> str:
-    """A kind's name for people; its bare name where this release does not know it (any more)."""
-    try:
-        return find_kind(kind).label
-    except LookupError:
-        return kind
 
 
 def _kind(name: str) -> Kind:

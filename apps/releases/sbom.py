@@ -1,21 +1,17 @@
 """Reading an SBOM: CycloneDX JSON by its own library, SPDX 2 JSON by its packages' purls."""
 
 import hashlib
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from packageurl import PackageURL
 
-from apps.core.texts import storable
+from apps.core import strict_json
 
 from .choices import SbomFormat
 
 MAX_COMPONENTS = 50_000
-#: How a document writes what PostgreSQL cannot keep; one that does so is looked through.
-ODD = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 #: The longest package and version that are kept.
 LONGEST_PACKAGE, LONGEST_VERSION = 400, 120
 
@@ -37,28 +33,12 @@ class Contents:
 def read_json(raw: bytes) -> dict[str, Any]:
     """A JSON object; BadDocument for anything else."""
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BadDocument(f"This is no JSON: {str(error)[:120]}.") from error
+        document = strict_json.loads(raw)
+    except ValueError as error:
+        raise BadDocument(f"This cannot be read as JSON: {str(error)[:120]}.") from error
     if not isinstance(document, dict):
         raise BadDocument("A JSON object was expected, and something else came.")
-    if ODD.search(raw) and any(text != storable(text) for text in _texts(document)):
-        raise BadDocument("It holds a character that cannot be kept: NUL, or half of a pair.")
     return document
-
-
-def _texts(document: Any) -> Iterator[str]:
-    """All texts of a document, however deep it is."""
-    waiting = [document]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, str):
-            yield found
-        elif isinstance(found, dict):
-            waiting.extend(found.keys())
-            waiting.extend(found.values())
-        elif isinstance(found, list):
-            waiting.extend(found)
 
 
 def listed(holder: Mapping[str, Any], key: str) -> list[Any]:

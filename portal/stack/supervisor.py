@@ -133,17 +133,29 @@ class Supervisor:
             pid_file(self.state, child.name).unlink(missing_ok=True)
 
     def _start(self, child: Child, environment: Mapping[str, str]) -> None:
-        process = subprocess.Popen(
-            list(child.command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env={**environment, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
+        """Start it; where the machine cannot now (no memory, no process left), say so and try again after a pause."""
+        try:
+            process = subprocess.Popen(
+                list(child.command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env={**environment, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.voice.say(
+                "system", f"{child.name} cannot be started ({error.strerror}); again in {child.pause:.0f} s"
+            )
+            child.start_again_at = time.monotonic() + child.pause
+            child.pause = min(child.pause * 2, LONGEST_PAUSE)
+            return
         child.process, child.started, child.starts = process, time.monotonic(), child.starts + 1
-        remember(self.state, child.name, process.pid)
+        try:
+            remember(self.state, child.name, process.pid)
+        except OSError as error:  # the disk is full, say: it runs all the same, and ends with the supervisor
+            self.voice.say("system", f"the process number of {child.name} cannot be kept: {error.strerror}")
         threading.Thread(target=self._relay, args=(child.name, process), daemon=True).start()
 
     def _note_end(self, child: Child, now: float) -> None:

@@ -165,7 +165,7 @@ class TestMaking:
         [
             (b"{", 400, "invalidSyntax"), (b"[]", 400, "invalidSyntax"), (b"", 400, "invalidSyntax"), (b"\xff", 400, "invalidSyntax"),
             (b"[" * 100_000, 400, "invalidSyntax"), ({}, 400, "invalidValue"), ({"userName": ""}, 400, "invalidValue"),
-            ({"userName": 7}, 400, "invalidValue"), ({"userName": "a\x00b"}, 400, "invalidValue"),
+            ({"userName": 7}, 400, "invalidValue"), ({"userName": "a\x00b"}, 400, "invalidSyntax"),
             ({"userName": "x" * 151}, 400, "invalidValue"), ({"userName": "system:scim"}, 400, "invalidValue"),
             ({"userName": "a", "active": "perhaps"}, 400, "invalidValue"),
             ({"userName": "a", "emails": [{"value": "none"}]}, 400, "invalidValue"),

@@ -382,8 +382,16 @@ class TestBooks:
     def test_a_bad_rule_says_what_lacks(self, finance: Client) -> None:
         response = finance.post(reverse("cost:add_rule"), {"kind": "tag"})
         assert response.status_code == 422 and "needs it" in response.content.decode()
-        response = finance.post(reverse("cost:add_rule"), {"kind": "shares", "shares": "acme: lots"})
-        assert "acme: 3" in response.content.decode()
+        for shares in (
+            "acme: lots",
+            "acme: ²",
+            "acme: " + "9" * 5_000,
+            '{"a\\u0000": 1}',
+            '{"a": NaN}',
+            '{"a":' * 20_000,
+        ):
+            response = finance.post(reverse("cost:add_rule"), {"kind": "shares", "shares": shares})
+            assert response.status_code == 422 and "acme: 3" in response.content.decode(), shares[:20]
 
 
 @pytest.mark.parametrize("name", PAGES)

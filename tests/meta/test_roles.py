@@ -139,7 +139,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("releases:calendar", "GET"): "302 200 200 200 200 200 200",
     ("releases:add_window", "POST"): "302 403 422 403 403 422 422",
     ("releases:end_window", "POST"): "302 403 404 403 403 422 422",
-    ("releases:agree_window", "POST"): "302 403 404 403 403 302 422",
+    ("releases:agree_window", "POST"): "302 403 404 403 403 403 302",
     ("releases:steer_target", "POST"): "302 403 404 403 403 422 422",
     ("releases:advisories", "GET"): "302 200 200 200 200 200 200",
     ("releases:import_advisory", "GET"): "302 403 200 403 403 200 200",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -50,6 +53,51 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 def log_of(state: State, name: str) -> str:
     path = state.logs / f"{name}.log"
     return path.read_text() if path.exists() else ""
+
+
+def test_a_full_disk_at_a_restart_ends_nothing(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    worker = supervisor.add("worker", SLEEP, ENVIRONMENT)
+    worker.pause = 0.1
+    assert worker.process is not None
+    monkeypatch.setattr(module, "write_private", full)
+    os.kill(worker.process.pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        supervisor.tend(ENVIRONMENT)
+        return worker.starts == 2 and worker.is_running
+
+    wait_for(is_back)
+    assert "cannot be kept: No space left on device" in log_of(supervisor.state, "system")
+
+
+def test_what_cannot_be_started_now_is_tried_again(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+    refused: list[object] = []
+
+    def no_room(*arguments: Any, **options: Any) -> Any:
+        if len(refused) < 2:
+            refused.append(arguments)
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(module.subprocess, "Popen", no_room)
+    web = supervisor.add("web", SLEEP, ENVIRONMENT)
+    assert not web.is_running
+    web.pause = 0.1
+
+    def is_up() -> bool:
+        supervisor.tend(ENVIRONMENT)
+        return web.is_running
+
+    wait_for(is_up)
+    assert "web cannot be started (Resource temporarily unavailable)" in log_of(supervisor.state, "system")
 
 
 def test_a_killed_child_is_started_again_and_the_other_goes_on(supervisor: Supervisor) -> None:

@@ -5,7 +5,6 @@ What Daytwo does not keep of a person (titles, addresses, the enterprise extensi
 schema has is refused in the path of PATCH, and passed over in a whole resource, as the RFC asks.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,8 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import RequestDataTooBig, ValidationError
 from django.core.validators import validate_email
 from django.http import HttpRequest
+
+from apps.core import strict_json
 
 from . import filtering
 from .errors import ScimError, bad_syntax, bad_value
@@ -55,9 +56,9 @@ def body_of(request: HttpRequest) -> dict[str, Any]:
             413, f"Send {LARGEST // 1024} KiB at most; push the members of a large group in parts."
         )
     try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as wrong:
-        raise bad_syntax("The body is no JSON.") from wrong
+        found = strict_json.loads(raw)
+    except ValueError as wrong:
+        raise bad_syntax(f"The body is no JSON that can be kept: {wrong}.") from wrong
     if not isinstance(found, dict):
         raise bad_syntax("Send a JSON object.")
     return lowered(found)

@@ -42,7 +42,7 @@ def _by_token(request: HttpRequest, kind: str) -> Source | None:
 def _is_too_large(request: HttpRequest) -> bool:
     """By what the sender says, before anything is read; without a length nothing is read either."""
     length = request.headers.get("Content-Length", "")
-    return not length.isdigit() or int(length) > intake.MAX_BYTES
+    return not length.isdecimal() or int(length) > intake.MAX_BYTES
 
 
 def _take(

@@ -378,5 +378,5 @@ def _filtered(**query: str) -> str:
 def _natural(version: str) -> list[tuple[int, str]]:
     """Sorts 4.10 after 4.9."""
     return [
-        (int(part), "") if part.isdigit() else (-1, part) for part in version.replace("-", ".").split(".")
+        (int(part), "") if part.isdecimal() else (-1, part) for part in version.replace("-", ".").split(".")
     ]

@@ -80,4 +80,4 @@ def installed(directory: Path) -> list[str]:
 def natural(version: str) -> list[tuple[int, int, str]]:
     """A sort key: numbers by value, before words."""
     parts = re.findall(r"\d+|[A-Za-z]+", version)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
