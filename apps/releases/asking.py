@@ -26,7 +26,7 @@ from .choices import RolloutState, TargetState
 from .guarding import BLAST
 from .leaving import leave_shut
 from .models import Rollout, RolloutTarget, Wave
-from .standing import frozen_until, held_instances
+from .standing import frozen_until, held_instances, holds_kept
 
 #: Operations asked for in one request to the engine.
 CHUNK = 500
@@ -145,7 +145,8 @@ def let_through(rollout: Rollout, rows: Sequence[Any], *, version: str) -> list[
 
 
 def _leave_held(rollout: Rollout, rows: list[Any]) -> list[Any]:
-    held = held_instances([target.instance_id for target in rows], rollout.release.version)
+    ids = [target.instance_id for target in rows]
+    held = held_instances(ids, rollout.release.version, holds_kept(rollout.query))
     for target in rows:
         if why := held.get(target.instance_id):
             RolloutTarget.objects.filter(pk=target.pk, state=TargetState.WAITING).update(

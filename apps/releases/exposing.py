@@ -17,9 +17,9 @@ from apps.operations.services import Refused
 from .choices import VexWhy
 from .csaf import read_advice
 from .escalating import hours_of
-from .matching import match_advisory
+from .matching import LOCK, lock_matches, match_advisory
 from .models import Advisory, Release, VexStatement
-from .osv import Advice
+from .osv import Advice, time_of
 from .sbom import BadDocument
 from .services import given_reason, require_everywhere
 
@@ -53,8 +53,6 @@ UPDATE releases_exposure e SET until = now()
    AND NOT EXISTS (SELECT 1 FROM bad b WHERE b.advisory_id = e.advisory_id AND b.version = i.version)
 RETURNING e.advisory_id, e.instance_id
 """  # noqa: S608 - constants of this module
-#: One watch at a time: the lock's number is this app's own.
-LOCK = 7_320_011
 
 
 def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
@@ -65,9 +63,10 @@ def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
     require_everywhere(actor, Permission.MANAGE_RELEASES)
     advice = read_advice(raw)
     with transaction.atomic(durable=True), acting(actor, reason=f"imports {advice.osv_id}"):
+        lock_matches()
         advisory = store_advice(advice)
         match_advisory(advisory)
-        opened = _watch(tell=False)
+        opened = _watch()
         mine = sum(advisory_id == advisory.pk for advisory_id, _ in opened)
         tone = Tone.BAD if mine else Tone.PLAIN
         record(
@@ -86,11 +85,17 @@ def import_advisory(raw: bytes, *, actor: Any) -> Advisory:
 def store_advice(advice: Advice) -> Advisory:
     """Write an advisory, or its newer state, without matching it yet; the caller holds a transaction.
 
-    A clock that runs keeps its deadline, unless it is now known to be of another severity. Raises BadDocument.
+    A clock that runs keeps its deadline, unless it is now known to be of another severity. Raises BadDocument,
+    and Refused for an older state than the one that is known.
     """
     known = Advisory.objects.select_for_update().filter(osv_id=advice.osv_id).first()
     advisory = known or Advisory(osv_id=advice.osv_id, known_at=timezone.now())
     severity_before = advisory.severity
+    before, now = time_of(advisory.modified), time_of(advice.modified)
+    if before and now and now < before:
+        raise Refused(
+            f"{advisory} is known in a newer state, modified {advisory.modified}; this one is of {advice.modified}."
+        )
     for name in ("summary", "details", "severity", "score", "published_at", "modified", "affected"):
         setattr(advisory, name, getattr(advice, name))
     advisory.aliases, advisory.withdrawn = list(advice.aliases), advice.is_withdrawn
@@ -119,6 +124,7 @@ def state_not_affected(
     if justification not in VexWhy.values:
         raise Refused(f"There is no justification “{justification}”.")
     with transaction.atomic(durable=True), acting(actor, reason=reason):
+        lock_matches()
         if VexStatement.objects.filter(advisory=advisory, release=release).exists():
             raise Refused("There is a statement on that already.")
         made = VexStatement.objects.create(
@@ -135,7 +141,7 @@ def state_not_affected(
                 )
             ]
         )
-        _watch(tell=False)
+        _watch()
     return made
 
 
@@ -153,10 +159,9 @@ def watch_exposure() -> tuple[int, int]:
         return len(_open()), closed
 
 
-def _watch(*, tell: bool) -> list[tuple[int, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-    _close(tell=tell)
+def _watch() -> list[tuple[int, int]]:
+    """Look at once; the caller holds the lock."""
+    _close(tell=False)
     return _open()
 
 

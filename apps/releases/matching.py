@@ -3,10 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.db import connection
+
 from .models import Advisory, AdvisoryMatch, Component
 from .osv import fixed_in, is_affected
 
 Row = tuple[int, str, str]
+#: Number of the lock under which advisories meet components, and exposure is looked at: this app's own.
+LOCK = 7_320_011
+
+
+def lock_matches() -> None:
+    """Wait until no other advisory or SBOM is taken in, until the end of the caller's transaction.
+
+    Two that came at once would not see each other, and nobody would ever be told that they match.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
 def match_advisory(advisory: Advisory) -> int:

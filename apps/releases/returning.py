@@ -53,8 +53,8 @@ def roll_back_wave(rollout: Rollout, number: int, *, actor: Any, reason: str) ->
         why = f"Wave {number} goes back: {reason}"[:500]
         if locked.state == RolloutState.RUNNING:
             move_rollout(locked, RolloutState.PAUSED, actor=actor, reason=why, since=[RolloutState.RUNNING])
-        else:
-            Rollout.objects.filter(pk=locked.pk).update(why=why)
+        # In the name of who orders it: who started it may be gone, or hold no more than they did for that hour.
+        Rollout.objects.filter(pk=locked.pk).update(why=why, started_by=actor)
         title = f"Rollout #{locked.pk}: wave {number} goes back"
         record([event("rollout.wave_rolling_back", title, tone=Tone.BAD)])
     cancel_waiting(rollout, actor=actor, reason=reason, wave=number)
@@ -82,7 +82,9 @@ def ask_back(rollout: Rollout, targets: QuerySet[RolloutTarget], way: Way, freed
         Operation.objects.filter(pk=OuterRef("operation_id")).order_by().annotate(to=KT("params__version"))
     )
     done = targets.filter(state=TargetState.DONE).annotate(
-        brought=Subquery(brought.values("to")[:1]), wants=F("instance__wanted_version")
+        brought=Subquery(brought.values("to")[:1]),
+        wants=F("instance__wanted_version"),
+        runs=F("instance__version"),
     )
     found: list[Any] = list(done[:room])
     rows = _leave_what_is_not_ours(rollout, found)
@@ -110,7 +112,8 @@ def _instead(target: Any, version: str) -> tuple[str, str]:
     """What becomes of a target that does not go back, and why; no why: it goes."""
     if target.operation_id is None:
         return TargetState.STAYED, "It ran this version already when its turn came."
-    if target.wants == (target.brought or version):
+    brought = target.brought or version
+    if target.wants == brought or (target.wants == target.from_version and target.runs == brought):
         return TargetState.RETURNING, ""
     if target.wants == target.from_version:
         return TargetState.RETURNED, "It had been brought back already."
@@ -118,7 +121,13 @@ def _instead(target: Any, version: str) -> tuple[str, str]:
 
 
 def take_up_earlier(rollout: Rollout) -> None:
-    """What it brought before its version was changed, or before something failed, is to go back too: it counts as done again."""
+    """What it brought before its version was changed is to go back too, and what failed and still runs it: done, in this sense."""
+    stuck = rollout.targets.filter(
+        state=TargetState.FAILED, operation_id__isnull=False, instance__version=rollout.release.version
+    ).exclude(from_version=rollout.release.version)
+    RolloutTarget.objects.filter(pk__in=list(stuck.order_by().values_list("pk", flat=True))).update(
+        state=TargetState.DONE, changed_at=timezone.now()
+    )
     own = (
         Operation.objects.filter(
             target_type="instance", target_id=OuterRef("instance_id"), kind="deploy", state=State.SUCCEEDED,

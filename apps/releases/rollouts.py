@@ -157,6 +157,9 @@ def _obey(rollout: Rollout, order: str, actor: Any, reason: str) -> None:
         if why := why_not_deployable(rollout.release):
             raise Refused(why)
         columns = {"started_by": actor, "finished_at": None}
+    if order == "roll_back":
+        # In the name of who orders it: who started it may be gone, or hold no more than they did for that hour.
+        columns = {"started_by": actor}
     if order == "start":
         columns["started_at"] = timezone.now()
         columns["start_at"] = None

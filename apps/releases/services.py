@@ -14,7 +14,7 @@ from apps.operations.services import MIN_REASON, Refused
 
 from .choices import LIFE_TRANSITIONS, Life
 from .guarding import why_not_deployable
-from .matching import match_components
+from .matching import lock_matches, match_components
 from .models import Artifact, Component, Release, ReleaseComponent
 from .sbom import Contents, read_sbom
 from .signing import check_signature
@@ -114,6 +114,7 @@ def upload_sbom(release: Release, raw: bytes, *, actor: Any) -> Contents:
     require(actor, Permission.MANAGE_RELEASES, release)
     contents = read_sbom(raw)
     with transaction.atomic(durable=True), acting(actor, reason=f"uploads the SBOM of {release}"):
+        lock_matches()
         ids = components_of(contents)
         ReleaseComponent.objects.filter(release=release).delete()
         ReleaseComponent.objects.bulk_create(

@@ -10,7 +10,7 @@ from apps.core.arrays import among
 from apps.fleet.models import Placement
 
 from .choices import ReleaseKind
-from .models import Freeze, Hold, Release, Window
+from .models import Freeze, Hold, HotPatch, Release, Window
 from .windows import Weekly, opens_next, zone_of
 
 
@@ -33,6 +33,18 @@ def held_instances(
         rows = rows.exclude(version=version)
     placed = rows.annotate(instance_id=F("tenant__placements__instance_id")).select_related("tenant")
     return {hold.instance_id: _words(hold) for hold in placed.order_by("until")}
+
+
+def holds_kept(query: str) -> QuerySet[Hold]:
+    """The holds that a rollout with this filter keeps: all, but the pin of a hot patch where it is for that tenant alone.
+
+    The pin keeps rollouts of the main line away; who brings that tenant back to it means to.
+    """
+    key = query.removeprefix("tenant=")
+    if key == query or "&" in key:
+        return Hold.objects.all()
+    own = HotPatch.objects.filter(tenant__key=key, ended_at__isnull=True, hold__isnull=False)
+    return Hold.objects.exclude(pk__in=own.order_by().values("hold_id"))
 
 
 def _words(hold: Hold) -> str:

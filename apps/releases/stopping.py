@@ -15,7 +15,7 @@ from apps.operations.models import Operation
 
 from .choices import RolloutState, WaveState
 from .models import Release, Rollout, RolloutTarget, Wave
-from .standing import frozen_until, held_instances, shut_instances
+from .standing import frozen_until, held_instances, holds_kept, shut_instances
 
 #: What such an operation's failure begins with: its target only waits then.
 NOT_BEGUN = "It was not begun: "
@@ -33,7 +33,7 @@ BACK_STOPPED = (RolloutState.ABORTED, RolloutState.ROLLED_BACK)
 def of_stopped_rollouts(request: Request) -> dict[int, Objection]:
     """Objections to the start of operations whose rollout has stopped (but for waves that go back alone), or that a rule holds.
 
-    At most eight queries, none for what no rollout asked for but the first.
+    A few queries, whatever the number of targets; none but the first for what no rollout asked for.
     """
     if not request.starting or request.kind.name != "deploy" or not request.operations:
         return {}
@@ -44,21 +44,30 @@ def of_stopped_rollouts(request: Request) -> dict[int, Objection]:
     for target_id, key in keys.values_list("target_id", "idempotency_key"):
         _, pk, way, *_ = key.split(":")
         of_rollout.setdefault(int(pk), []).append((target_id, way == "back"))
+    rollouts = _states(of_rollout)
     found = {
         target_id: Objection(f"{NOT_BEGUN}rollout #{pk} is {RolloutState(state).label.lower()}.")
-        for pk, state in _states(of_rollout)
+        for pk, state, _ in rollouts
         for target_id, is_back in of_rollout[pk]
         if state in (BACK_STOPPED if is_back else ONWARD_STOPPED)
     }
     if found:
         for target_id in _of_waves_that_return(of_rollout):
             found.pop(target_id, None)
-    onward = {target_id for pairs in of_rollout.values() for target_id, is_back in pairs if not is_back}
-    return found | _of_rules(request, onward - found.keys())
+    onward = {
+        target_id: query
+        for pk, _, query in rollouts
+        for target_id, is_back in of_rollout[pk]
+        if not is_back and target_id not in found
+    }
+    return found | _of_rules(request, onward)
 
 
-def _of_rules(request: Request, ids: Collection[int]) -> dict[int, Objection]:
-    """What holds, freezes and windows say against a start now. What goes back waits for none of them."""
+def _of_rules(request: Request, ids: Mapping[int, str]) -> dict[int, Objection]:
+    """What holds, freezes and windows say against a start now, by instance with its rollout's filter.
+
+    What goes back waits for none of them.
+    """
     release = Release.objects.filter(version=request.params.get("version", "")).first() if ids else None
     if release is None:
         return {}
@@ -68,7 +77,10 @@ def _of_rules(request: Request, ids: Collection[int]) -> dict[int, Objection]:
         for target in request.targets
         if target.id in ids and (None in frozen or target.account_id in frozen)
     }
-    whys |= shut_instances(release, ids) | held_instances(list(ids), release.version)
+    whys |= shut_instances(release, ids)
+    for query in set(ids.values()):
+        mine = [pk for pk, one in ids.items() if one == query]
+        whys |= held_instances(mine, release.version, holds_kept(query))
     return {pk: Objection(f"{NOT_BEGUN}{why}") for pk, why in whys.items()}
 
 
@@ -84,5 +96,7 @@ def _of_waves_that_return(of_rollout: Mapping[int, Sequence[tuple[int, bool]]]) 
     return list(targets.filter(Exists(going)).values_list("instance_id", flat=True))
 
 
-def _states(ids: Collection[int]) -> list[tuple[int, str]]:
-    return list(Rollout.objects.filter(pk__in=list(ids)).order_by().values_list("pk", "state")) if ids else []
+def _states(ids: Collection[int]) -> list[tuple[int, str, str]]:
+    """Of rollouts: id, state, filter."""
+    rows = Rollout.objects.filter(pk__in=list(ids)).order_by()
+    return list(rows.values_list("pk", "state", "query")) if ids else []

@@ -58,6 +58,7 @@ RAW_SQL = {
     "releases/asking.py": "rollout targets are exempt: the operations they ask for are recorded",
     "releases/exposing.py": "exposures, which are computed and exempt; the watcher's advisory lock",
     "releases/crossing.py": "the advisory lock under which rollouts begin",
+    "releases/matching.py": "the lock under which advisories and SBOMs come in",
     "releases/guarding.py": "the advisory lock of the blast radius",
     "releases/targets.py": "the frozen set of a rollout, whose rows are exempt; the rollout is recorded",
     "alerts/intake.py": "counters and seen signatures, which are exempt",

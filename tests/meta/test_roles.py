@@ -166,7 +166,7 @@ EXPECTED: dict[tuple[str, str], str] = {
     ("releases:draft_notices", "POST"): "302 403 404 403 403 422 422",
     ("releases:send_notices", "POST"): "302 403 404 403 403 422 422",
     ("releases:set_policy", "POST"): "302 403 422 403 403 422 422",
-    ("releases:approve_policy", "POST"): "302 403 403 403 403 403 302",
+    ("releases:approve_policy", "POST"): "302 403 403 403 403 403 422",
     ("alerts:alertmanager", "POST"): "401 401 401 401 401 401 401",
     ("alerts:webhook", "POST"): "401 401 401 401 401 401 401",
     ("alerts:heartbeat", "GET"): "200 200 200 200 200 200 200",

@@ -88,7 +88,7 @@ def test_what_is_wrong_is_said_and_nothing_is_changed(ci: str, boss: User) -> No
     post(ci, "releases/1.0.0/sbom", cyclonedx("pkg:pypi/django@4.2.1"))
     before = list(ReleaseComponent.objects.values_list("pk", "component_id"))
     for path, raw, status, words in (
-        ("releases/1.0.0/sbom", b"{", 422, "no JSON"),
+        ("releases/1.0.0/sbom", b"{", 422, "as JSON"),
         ("releases/1.0.0/sbom", b'{"bomFormat": "CycloneDX", "components": 3}', 422, "CycloneDX"),
         ("releases/1.0.0/sbom", cyclonedx("pkg:pypi/noversion"), 422, "nothing could be matched"),
         ("releases/9.9.9/sbom", cyclonedx("pkg:pypi/x@1"), 404, "draft it first"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from django.db import connections
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from apps.access.models import User
 from apps.core.models import Event
 from apps.fleet.models import Instance
 from apps.operations.services import Refused
+from apps.releases import exposing, services
 from apps.releases.choices import Severity
 from apps.releases.escalating import ask_before_deadlines, set_hours
 from apps.releases.exposing import import_advisory, state_not_affected, watch_exposure
@@ -295,3 +299,60 @@ def test_a_document_whose_texts_cannot_be_kept_is_refused(text: str) -> None:
     for document in (osv(text), osv(osv_id=text), cyclonedx(f"pkg:pypi/{text}@1")):
         with pytest.raises(BadDocument, match=r"NUL|surrogate"):
             read_json(document)
+
+
+# --- At once ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("slow", ["advisory", "sbom"])
+def test_an_advisory_and_an_sbom_that_come_at_once_find_each_other(
+    boss: User, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """Neither may commit between the other's look and its end, or nobody would ever be told that they match."""
+    release, began = make_release(), threading.Event()
+
+    def lingers(match: Callable[[Any], int]) -> Callable[[Any], int]:
+        def slowly(what: Any) -> int:
+            found = match(what)
+            began.set()
+            time.sleep(0.5)
+            return found
+
+        return slowly
+
+    if slow == "advisory":
+        monkeypatch.setattr(exposing, "match_advisory", lingers(exposing.match_advisory))
+    else:
+        monkeypatch.setattr(services, "match_components", lingers(services.match_components))
+    works: dict[str, Callable[[], object]] = {
+        "advisory": lambda: import_advisory(osv(), actor=boss),
+        "sbom": lambda: upload_sbom(release, cyclonedx("pkg:pypi/django@4.2.1"), actor=boss),
+    }
+    wrong: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            if name != slow:
+                began.wait(10)
+            works[name]()
+        except BaseException as error:  # noqa: BLE001 - told to the test below
+            wrong.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work, args=[name]) for name in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    assert AdvisoryMatch.objects.count() == 1
+
+
+def test_an_older_state_of_an_advisory_replaces_no_newer_one(boss: User) -> None:
+    import_advisory(osv(modified="2026-11-10T00:00:00Z", withdrawn="2026-11-10T00:00:00Z"), actor=boss)
+    with pytest.raises(Refused, match="newer state"):
+        import_advisory(osv(modified="2026-11-01T00:00:00Z"), actor=boss)
+    assert Advisory.objects.get().withdrawn
+    assert import_advisory(osv(modified="2026-11-10T00:00:00Z"), actor=boss).withdrawn is False

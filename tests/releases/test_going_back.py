@@ -7,14 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from apps.access.models import User
-from apps.fleet.models import Instance
+from apps.access.services import take_grant
+from apps.fleet.models import Cell, Instance
 from apps.operations import runner
+from apps.operations.models import Operation
 from apps.operations.services import submit
 from apps.releases import driving
 from apps.releases.choices import RolloutState, TargetState
 from apps.releases.models import Release, Rollout
 from apps.releases.returning import retarget, roll_back_wave
 from apps.releases.rollouts import steer
+from tests.factories import as_system, grant, make_user
 from tests.releases.conftest import make_release, run, start
 
 Fleet = Callable[[int], list[Instance]]
@@ -126,3 +129,39 @@ def test_a_way_back_that_was_aborted_before_it_began_can_be_ordered_again(
     steer(rollout, "roll_back", actor=boss, reason=WHY)
     assert run(rollout).state == RolloutState.ROLLED_BACK
     assert versions(instances) == ["1.0.0"] * 3
+
+
+def test_who_orders_it_does_it_in_their_own_name(
+    fleet: Fleet, release: Release, boss: User, cell: Cell
+) -> None:
+    """Who started it may be gone by then, or hold no more than they did for that hour."""
+    instances = fleet(3)
+    olga = make_user("olga")
+    given = grant(olga, "operator", "cell", cell)
+    rollout = run(start(release, olga, canary="1"))
+    assert rollout.state == RolloutState.SUCCEEDED
+    with as_system():
+        take_grant(given, actor=boss, reason=WHY)
+    roll_back_wave(rollout, 2, actor=boss, reason=WHY)
+    run(rollout)
+    assert sorted(versions(instances)) == ["1.0.0", "1.0.0", "2.0.0"]
+    steer(rollout, "roll_back", actor=boss, reason=WHY)
+    assert run(rollout).state == RolloutState.ROLLED_BACK
+    assert versions(instances) == ["1.0.0"] * 3
+
+
+def test_one_whose_own_way_back_failed_is_brought_back_with_the_others(
+    fleet: Fleet, release: Release, boss: User
+) -> None:
+    """Its change failed, and so did the undoing: it still runs the new version."""
+    instances = fleet(2)
+    rollout = run(start(release, boss, canary="2"))
+    stuck = rollout.targets.get(instance=instances[0])
+    Operation.objects.filter(pk=stuck.operation_id).update(state="failed", error="its provider was away")
+    rollout.targets.filter(pk=stuck.pk).update(state=TargetState.FAILED, attempt=2)
+    with as_system():
+        Instance.objects.filter(pk=instances[0].pk).update(wanted_version="1.0.0")
+    steer(rollout, "roll_back", actor=boss, reason=WHY)
+    assert run(rollout).state == RolloutState.ROLLED_BACK
+    assert versions(instances) == ["1.0.0"] * 2
+    assert {state for state, _ in targets(rollout)} == {TargetState.RETURNED}

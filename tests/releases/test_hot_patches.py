@@ -19,8 +19,9 @@ from apps.fleet.models import Cell, Instance
 from apps.operations.services import Refused
 from apps.releases.choices import RolloutState
 from apps.releases.hotpatching import extend_hot_patch, prepare_hot_patch, watch_hot_patches
-from apps.releases.models import Hold, HotPatch, Release
-from apps.releases.rollouts import steer
+from apps.releases.models import Hold, HotPatch, Release, Rollout
+from apps.releases.rollouts import prepare_rollout, steer
+from apps.releases.rules import set_hold
 from apps.tenants.models import Tenant
 from tests.factories import (
     as_system,
@@ -201,6 +202,43 @@ def test_who_sees_another_cell_reads_nothing_of_it(
     grant(olga, "operator", "cell", make_cell())
     client.force_login(olga, backend="django.contrib.auth.backends.ModelBackend")
     assert "hot patch" not in client.get(reverse("fleet:overview")).content.decode()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_rollout_for_that_tenant_alone_brings_it_back_in_spite_of_its_own_pin(
+    fleet: Fleet, fix: Release, boss: User, release: Release, late: bool
+) -> None:
+    instances = fleet(2)
+    rollout = None
+    if late:  # it was asked for before the pin was there
+        rollout = Rollout(
+            release=release, reason="back to the main line", query="tenant=t-000", bake_seconds=0
+        )
+        prepare_rollout(rollout, actor=boss)
+    patch = bring(fix, boss)
+    if rollout is None:
+        rollout = start(release, boss, query="tenant=t-000")
+    else:
+        steer(rollout, "start", actor=boss, reason="back to the main line")
+    assert run(rollout).state == RolloutState.SUCCEEDED
+    instances[0].refresh_from_db()
+    assert instances[0].version == "2.0.0"
+    assert watch_hot_patches() == 1
+    patch.refresh_from_db()
+    assert patch.ended_why == "the tenant is back on the main line"
+    assert not patch.hold.is_on  # type: ignore[union-attr]
+
+
+def test_another_hold_of_the_tenant_holds_that_rollout_too(
+    fleet: Fleet, fix: Release, boss: User, release: Release
+) -> None:
+    instances = fleet(1)
+    bring(fix, boss)
+    tenant = Tenant.objects.get(key="t-000")
+    set_hold(tenant, until=timezone.now() + DAYS, reason="they asked for it", actor=boss)
+    run(start(release, boss, query="tenant=t-000"))
+    instances[0].refresh_from_db()
+    assert instances[0].version == "1.0.0-acme"
 
 
 # --- Who may ---------------------------------------------------------------------------------------

@@ -21,13 +21,13 @@ from apps.operations.models import Operation
 from ..choices import BEHIND, MOVING, TOUCHED, UNENDED, RolloutState, TargetState, WaveState
 from ..customers import ANNOUNCED
 from ..gates import NAMING
-from ..models import CustomerNotice, Exclusion, Freeze, Hold, HotPatch, Rollout, RolloutTarget, Wave
+from ..models import CustomerNotice, Exclusion, Freeze, HotPatch, Rollout, RolloutTarget, Wave
 from ..planning import Worst, tenants_of, worst_of
 from ..prices import revenue_of
 from ..returning import CAN_RETARGET, CAN_RETURN, LETS_RETURN
 from ..rollouts import LABELS, orders_of
 from ..scheduling import TAKES_IN, newcomers, why_no_newcomers
-from ..standing import frozen_until, held_instances
+from ..standing import frozen_until, held_instances, holds_kept
 from .neighbours import FOR_ANOTHER, shared_with_others
 from .rings import exclusions_seen
 
@@ -301,7 +301,7 @@ def _worst(rollout: Rollout, ids: Sequence[int], waves: Sequence[Wave]) -> Worst
 
 
 def _held(user: Any, rollout: Rollout, ids: Sequence[int]) -> list[str]:
-    held = held_instances(ids, rollout.release.version, visible(user, Hold))
+    held = held_instances(ids, rollout.release.version, visible(user, holds_kept(rollout.query)))
     return sorted(set(held.values()))[:10]
 
 

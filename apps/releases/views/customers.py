@@ -15,7 +15,7 @@ from apps.operations.services import Refused
 from .. import customers
 from ..filters import NoticeFilter
 from ..forms import NoticesForm, ReasonForm
-from ..models import CustomerNotice, Rollout
+from ..models import CustomerNotice
 from ..tables import NoticeTable
 from .answers import first_error
 from .rollouts import carry_out
@@ -73,18 +73,10 @@ def told(request: HttpRequest, notice_pk: int) -> HttpResponse:
 @needs("roll_out", methods=("POST",))
 def draft(request: HttpRequest, pk: int) -> HttpResponse:
     """Draft a notice to each tenant of a rollout."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        customers.draft_notices(found, actor=request.user, **said)
-
-    return carry_out(request, pk, NoticesForm(request.POST), act)
+    return carry_out(request, pk, NoticesForm(request.POST), customers.draft_notices)
 
 
 @needs("roll_out", methods=("POST",))
 def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Send what was drafted."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        customers.send_notices(found, actor=request.user, **said)
-
-    return carry_out(request, pk, ReasonForm(request.POST), act)
+    return carry_out(request, pk, ReasonForm(request.POST), customers.send_notices)

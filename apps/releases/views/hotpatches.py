@@ -36,10 +36,10 @@ def new_hot_patch(request: HttpRequest) -> HttpResponse:
 def extend_hot_patch(request: HttpRequest, pk: int) -> HttpResponse:
     """Give the hot patch that a rollout brings a new end."""
 
-    def act(found: Rollout, said: dict[str, Any]) -> None:
+    def act(found: Rollout, **said: Any) -> None:
         patch = HotPatch.objects.select_related("tenant", "rollout").filter(rollout=found).first()
         if patch is None:
             raise Refused("This rollout brings no hot patch.")
-        hotpatching.extend_hot_patch(patch, actor=request.user, **said)
+        hotpatching.extend_hot_patch(patch, **said)
 
     return carry_out(request, pk, UntilForm(request.POST), act)

@@ -109,16 +109,14 @@ def _page(request: HttpRequest, pk: int, *, status: int = 200, **said: Any) -> H
     return answer(request, "releases/rollout.html", "live", context, status=status)
 
 
-def carry_out(
-    request: HttpRequest, pk: int, form: forms.Form, act: Callable[[Rollout, dict[str, Any]], Any]
-) -> HttpResponse:
-    """What a person asks of one rollout: `act` gets it and what the form says; the page again with what is wrong."""
+def carry_out(request: HttpRequest, pk: int, form: forms.Form, act: Callable[..., Any]) -> HttpResponse:
+    """What a person asks of one rollout: `act` gets it, who asks, and what the form says; the page again with what is wrong."""
     found = get_object_or_404(visible(request.user, Rollout.objects.select_related("release")), pk=pk)
     require(request.user, Permission.ROLL_OUT, found)
     if not form.is_valid():
         return _page(request, pk, status=422, order_error=first_error(form))
     try:
-        act(found, form.cleaned_data)
+        act(found, actor=request.user, **form.cleaned_data)
     except (Refused, ValidationError) as refusal:
         return _page(request, pk, status=422, order_error=words_of(refusal))
     return go(request, "releases:rollout", pk)
@@ -127,51 +125,39 @@ def carry_out(
 @needs("roll_out", methods=("POST",))
 def order(request: HttpRequest, pk: int) -> HttpResponse:
     """Start, pause, resume, abort, roll back, retry, pass a gate, discard."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        services.steer(found, request.POST.get("order", ""), actor=request.user, **said)
-
-    return carry_out(request, pk, ReasonForm(request.POST), act)
+    name = request.POST.get("order", "")
+    return carry_out(
+        request, pk, ReasonForm(request.POST), lambda found, **said: services.steer(found, name, **said)
+    )
 
 
 @needs("roll_out", methods=("POST",))
 def schedule(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a prepared rollout start by itself, or no longer."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        scheduling.schedule_start(found, actor=request.user, **said)
-
-    return carry_out(request, pk, ScheduleForm(request.POST), act)
+    return carry_out(request, pk, ScheduleForm(request.POST), scheduling.schedule_start)
 
 
 @needs("roll_out", methods=("POST",))
 def take_in(request: HttpRequest, pk: int) -> HttpResponse:
     """Take in instances that were made since its set was frozen."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        scheduling.take_in_newcomers(found, actor=request.user, **said)
-
-    return carry_out(request, pk, ReasonForm(request.POST), act)
+    return carry_out(request, pk, ReasonForm(request.POST), scheduling.take_in_newcomers)
 
 
 @needs("roll_out", methods=("POST",))
 def wave_back(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """Roll one wave back."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        returning.roll_back_wave(found, number, actor=request.user, **said)
-
-    return carry_out(request, pk, ReasonForm(request.POST), act)
+    return carry_out(
+        request,
+        pk,
+        ReasonForm(request.POST),
+        lambda found, **said: returning.roll_back_wave(found, number, **said),
+    )
 
 
 @needs("roll_out", methods=("POST",))
 def retarget(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a rollout that stands still another version."""
-
-    def act(found: Rollout, said: dict[str, Any]) -> None:
-        returning.retarget(found, actor=request.user, **said)
-
-    return carry_out(request, pk, RetargetForm(request.POST, user=request.user), act)
+    return carry_out(request, pk, RetargetForm(request.POST, user=request.user), returning.retarget)
 
 
 @needs("view")
