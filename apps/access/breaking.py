@@ -84,6 +84,11 @@ def break_glass(*, person: Any, role: Role, kind: str, name: str, minutes: int, 
         held = Grant.objects.filter(user=person, role=role, scope=scope)
         if held.filter(Q(until__isnull=True) | Q(until__gt=now)).exists():
             raise NotGiven(f"You are {role} on {scope} already; there is no glass to break.")
+        if unexplained(person).filter(role=role, scope=scope).exists():
+            # An hour after the other would be no hour at most.
+            raise NotGiven(
+                f"You broke glass for {role} on {scope} before: explain that first, in a sentence."
+            )
         until = now + timedelta(minutes=minutes)
         grant = services.give_grant(
             to=person, role=role, scope=scope, until=until, actor=person, reason=reason
@@ -110,8 +115,9 @@ def end(glass: BreakGlass, *, person: Any) -> None:
     if glass.person_id != person.pk and not _may_review(person, glass):
         raise PermissionDenied("Only who broke it, or who manages access there, ends it.")
     with transaction.atomic(durable=True), acting(person, reason="ends the emergency access"):
+        locked = BreakGlass.objects.select_for_update().get(pk=glass.pk)
         grant = Grant.objects.filter(pk=glass.grant_ref).first()
-        if grant is None:
+        if grant is None or locked.ended_at is not None:
             raise NotGiven("It has ended already.")
         services.take_grant(grant, actor=person, reason="ends the emergency access")
         words = f"{glass.role} on {glass.scope}, taken by {glass.person}, ended early"

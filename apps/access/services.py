@@ -88,6 +88,10 @@ def give_grant(
         if not made:
             grant.until, grant.given_by, grant.reason = until, actor, reason
             grant.save()
+            # What was taken in an emergency and is given now is an emergency no more: ending that would take this.
+            BreakGlass.objects.filter(grant_ref=grant.pk, ended_at__isnull=True).update(
+                ended_at=timezone.now()
+            )
         sync_permissions(to, scope)
     return grant
 

@@ -110,6 +110,27 @@ class TestTaking:
         with pytest.raises(granting.NotGiven):
             take(olga)
 
+    def test_no_second_hour_before_the_first_is_explained(self, olga: User) -> None:
+        glass = take(olga)
+        with time_machine.travel(glass.until + timedelta(seconds=1), tick=False):
+            keeping.keep()
+            with pytest.raises(granting.NotGiven, match="explain that first"):
+                take(fresh(olga))
+            breaking.explain(glass, person=olga, text="restarted the checkout, which hung")
+            assert take(fresh(olga)).until > glass.until
+
+    def test_what_is_given_meanwhile_is_no_emergency_and_does_not_end_with_it(
+        self, olga: User, lead: User, account: Any
+    ) -> None:
+        glass = take(olga)
+        factories.grant(olga, glass.role.name, "account", account)
+        glass.refresh_from_db()
+        assert glass.ended_at
+        assert breaking.under(fresh(olga)) is None
+        with pytest.raises(granting.NotGiven, match="ended already"):
+            breaking.end(glass, person=olga)
+        assert holds(fresh(olga), "restart")
+
 
 class TestSecondFactor:
     url = "/access/break-glass/"

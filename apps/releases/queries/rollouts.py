@@ -305,6 +305,19 @@ def _held(user: Any, rollout: Rollout, ids: Sequence[int]) -> list[str]:
     return sorted(set(held.values()))[:10]
 
 
+def _wave_told(wave: Wave, size: int, reasons: list[list[str]]) -> dict[str, Any]:
+    return {
+        "number": wave.number,
+        "ring": wave.ring,
+        "size": size,
+        "state": wave.state,
+        "started_at": wave.started_at,
+        "finished_at": wave.finished_at,
+        "verdict": wave.verdict,
+        "reasons": reasons,
+    }
+
+
 def report(user: Any, pk: int) -> dict[str, Any]:
     """The finished (or running) rollout as evidence: times, per instance and tenants, gates, exceptions."""
     rollout = get_object_or_404(
@@ -338,17 +351,7 @@ def report(user: Any, pk: int) -> dict[str, Any]:
         "started_at": rollout.started_at,
         "finished_at": rollout.finished_at,
         "waves": [
-            {
-                "number": w.number,
-                "ring": w.ring,
-                "size": sizes[w.number],
-                "state": w.state,
-                "started_at": w.started_at,
-                "finished_at": w.finished_at,
-                "verdict": w.verdict,
-                "reasons": reasons_of(w, sees_all=sees_all),
-            }
-            for w in rollout.waves.all()
+            _wave_told(w, sizes[w.number], reasons_of(w, sees_all=sees_all)) for w in rollout.waves.all()
         ],
         "up_to_ring": rollout.up_to_ring or None,
         "exclusions": [
