@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.access.scoping import visible
 from apps.access.services import people
 from apps.accounts.models import Account
-from apps.core.forms import only_when
+from apps.core.fields import only_when
 from apps.fleet.models import Cell, Instance
 
 from .choices import NoticeStage, Remedy, SourceKind

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from apps.accounts.models import Account
-from apps.core.forms import only_when
+from apps.core.fields import only_when
 from apps.fleet.models import Cell
 
 from .choices import RuleKind

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from apps.core import strict_json
-from apps.core.forms import only_when
+from apps.core.fields import only_when
 from apps.tenants.models import Plan, Tenant
 
 from . import pricing
