@@ -866,9 +866,9 @@ def _of_releases(world: World, reason: dict[str, str]) -> dict[str, tuple[dict[s
                 "bake_seconds": 0,
                 **soon,
             },
-            admins,  # the tenant itself must be in reach
+            operators,
         ),
-        "releases:extend_hot_patch": (soon, admins),  # the tenant itself must be in reach
+        "releases:extend_hot_patch": (soon, operators),
         "releases:notice_told": (reason, admins),  # of no rollout: for who may everything
         "releases:send_notices": (reason, operators),
         "releases:draft_notices": ({"subject": "x {tenant}", "body": "y", **reason}, operators),
