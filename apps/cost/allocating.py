@@ -94,20 +94,40 @@ def make_facts(
         [(s.provider, s.billing_account, s.currency, s.period_start, number) for number, s in numbered],
     )  # fmt: skip
     found = classifying.classes(rules, "")
+    kept = _measures_apart(duck)
+    measures = ", ".join(f"g.{one}" for one in kept)
+    # What facts are made of, and no more: each column of it is copied for every group.
     duck.execute(
-        f"CREATE OR REPLACE TABLE taken AS SELECT g.*, l.run, s.id AS sub, s.account, {found.rule} AS rule, "
-        f"{found.tenant} AS tenant FROM groups g "
+        f"CREATE OR REPLACE TABLE taken_kept AS SELECT g.day, g.service, g.currency, {measures}, g.lines, l.run, "
+        f"s.id AS sub, s.account, {found.rule} AS rule, {found.tenant} AS tenant FROM groups g "
         "JOIN statement_lookup l ON l.provider = g.provider AND l.billing_account = g.billing_account "
         "AND l.currency = g.currency AND l.period = g.period "
         "LEFT JOIN sub_lookup s ON s.provider = g.provider AND s.sub_account = g.sub_account "
         f"{found.joins}"
     )
-    _sum_up(duck, rules)
+    _with_all_measures(duck, "taken", kept)
+    _sum_up(duck, rules, kept)
     return _balanced(duck, numbered, rules)
 
 
-def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
-    """From taken groups to facts: pools shared out, all else added up."""
+def _measures_apart(duck: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """The measures that have to be added up: the billed cost alone where no group's effective or list cost is another.
+
+    A share of a pool is made from its sum alone, so that what is the same of pools is the same of their shares.
+    """
+    told = " AND ".join(f"{one} IS NOT DISTINCT FROM billed" for one in MEASURES)
+    row = duck.execute(f"SELECT coalesce(bool_and({told}), false) FROM summed").fetchone()
+    return ("billed",) if row and row[0] else MEASURES
+
+
+def _with_all_measures(duck: duckdb.DuckDBPyConnection, table: str, kept: Sequence[str]) -> None:
+    """A view over the table `…_kept` that has every measure."""
+    others = "".join(f", billed AS {one}" for one in MEASURES if one not in kept)
+    duck.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT *{others} FROM {table}_kept")
+
+
+def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule], kept: Sequence[str]) -> None:
+    """From taken groups to facts: pools shared out, all else added up. Of measures those `kept`, the others are as billed."""
     pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
     sums = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
     duck.execute(
@@ -123,15 +143,17 @@ def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
     )
     shares = sharing.shares_sql("pools", "weights")
     columns = "run, day, tenant, account, sub, service, rule, currency"
+    added = ", ".join(f"sum({one}) AS {one}" for one in kept)
     duck.execute(
-        f"CREATE OR REPLACE TABLE facts AS SELECT {columns}, {sums}, sum(lines) AS lines FROM taken "
+        f"CREATE OR REPLACE TABLE facts_kept AS SELECT {columns}, {added}, sum(lines) AS lines FROM taken "
         f"WHERE rule IS NULL OR rule NOT IN ({pooled}) GROUP BY ALL "
         f"UNION ALL SELECT p.run, p.day, s.tenant, p.account, p.sub, p.service, p.rule, p.currency, "
-        f"{', '.join(f's.{one}' for one in MEASURES)}, p.lines FROM ({shares}) s JOIN pools p ON p.pool = s.pool "
+        f"{', '.join(f's.{one}' for one in kept)}, p.lines FROM ({shares}) s JOIN pools p ON p.pool = s.pool "
         # Nobody to share with: it stays unallocated, and is shown as that.
-        "UNION ALL SELECT run, day, NULL, account, sub, service, NULL, currency, billed, effective, listed, lines FROM pools p "
+        f"UNION ALL SELECT run, day, NULL, account, sub, service, NULL, currency, {', '.join(kept)}, lines FROM pools p "
         "WHERE NOT EXISTS (SELECT 1 FROM weights w WHERE w.rule = p.rule AND w.day = p.day)"
     )
+    _with_all_measures(duck, "facts", kept)
 
 
 def _weights(rules: Sequence[Rule], days: Sequence[date]) -> Iterable[tuple[int, date, int, str, int]]:

@@ -68,7 +68,7 @@ def _apart(duck: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _parts(rules: Sequence[Rule], apart: Sequence[str]) -> Iterator[_Part]:
-    """Days first: they need no series, so that PostgreSQL has work at once. `apart` are measures that differ from the billed cost."""
+    """Sums first: they need no series, so that PostgreSQL has work at once. `apart` are measures that differ from the billed cost."""
     pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
     # A share tells all lines of its pool: of all shares together they are there once.
     lines = f"CASE WHEN coalesce(rule IN ({pooled}), false) THEN max(lines) ELSE sum(lines) END"
@@ -76,12 +76,26 @@ def _parts(rules: Sequence[Rule], apart: Sequence[str]) -> Iterator[_Part]:
         DayCost, (*GIVEN, *MEASURES, "lines", "day", "to_tenants"),
         f"SELECT {PLACE}, {SUMS}, {lines}, day, tenant IS NOT NULL FROM facts GROUP BY {PLACE}, day, tenant IS NOT NULL",
     )  # fmt: skip
-    # Lists of one group are made from the same rows in the same order, whichever that is: they stay in step.
-    lists = ", ".join(f"list({one}) AS {one}_list" for one in ("day", "billed", *apart, "lines"))
+    sums = ", ".join(MEASURES)
+    yield _Part(
+        MonthlyCost, (*GIVEN, "tenant_id", *MEASURES, "lines"),
+        f"SELECT {PLACE}, tenant, {sums}, lines FROM monthly ORDER BY run, tenant",
+        first=f"CREATE OR REPLACE TABLE monthly AS SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines FROM facts GROUP BY {PLACE}, tenant",
+    )  # fmt: skip
+    yield _Part(
+        TenantCost, ("run_id", "tenant_id", "currency", *MEASURES),
+        f"SELECT run, tenant, currency, {SUMS} FROM monthly WHERE tenant IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+    )  # fmt: skip
+    # Lists of one group are made from the same rows in the same order, whichever that is: they stay in step. They are
+    # made as texts, which takes two thirds of the time of lists that are then written as texts.
+    lists = ", ".join(
+        f"string_agg(coalesce(CAST({one} AS VARCHAR), 'NULL'), ',') AS {one}_list"
+        for one in ("day", "billed", *apart, "lines")
+    )
     flags = "".join(f", bool_and({one} = billed) AS {one}_same" for one in apart)
     # Tenants are cut into parts, not series: to sort lists would cost more than to make them.
     series = (
-        f"CREATE OR REPLACE TABLE series AS SELECT s.*, p.part FROM (SELECT {PLACE}, tenant, {SUMS}, sum(lines) AS lines, {lists}"
+        f"CREATE OR REPLACE TABLE series AS SELECT s.*, p.part FROM (SELECT {PLACE}, tenant, {lists}"
         f"{flags} FROM facts GROUP BY {PLACE}, tenant) s JOIN (SELECT tenant, ntile({PARTS}) OVER (ORDER BY tenant) AS part FROM "
         "(SELECT DISTINCT tenant FROM facts)) p ON p.tenant IS NOT DISTINCT FROM s.tenant"
     )
@@ -96,20 +110,11 @@ def _parts(rules: Sequence[Rule], apart: Sequence[str]) -> Iterator[_Part]:
             f"SELECT {PLACE}, tenant, {arrays} FROM series WHERE part = {part} ORDER BY run, tenant",
             first=series if part == 1 else "",
         )  # fmt: skip
-    sums = ", ".join(MEASURES)
-    yield _Part(
-        MonthlyCost, (*GIVEN, "tenant_id", *MEASURES, "lines"),
-        f"SELECT {PLACE}, tenant, {sums}, lines FROM series ORDER BY run, tenant",
-    )  # fmt: skip
-    yield _Part(
-        TenantCost, ("run_id", "tenant_id", "currency", *MEASURES),
-        f"SELECT run, tenant, currency, {SUMS} FROM series WHERE tenant IS NOT NULL GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-    )  # fmt: skip
 
 
 def _array(name: str) -> str:
     """A list as PostgreSQL writes an array."""
-    return f"'{{' || CAST({name}_list AS VARCHAR)[2:-2] || '}}'"
+    return f"'{{' || {name}_list || '}}'"
 
 
 def _make(duck: duckdb.DuckDBPyConnection, part: _Part, path: Path) -> Path:

@@ -354,9 +354,9 @@ def test_totals_that_do_not_add_up_stop_everything(monkeypatch: pytest.MonkeyPat
     """The check of the sum is real: with a line gone nothing is written."""
     real = allocating._sum_up
 
-    def loses(duck: Any, rules: Any) -> None:
-        real(duck, rules)
-        duck.execute("UPDATE facts SET billed = billed - 0.000000000000000001")
+    def loses(duck: Any, rules: Any, kept: Any) -> None:
+        real(duck, rules, kept)
+        duck.execute("UPDATE facts_kept SET billed = billed - 0.000000000000000001")
 
     monkeypatch.setattr(allocating, "_sum_up", loses)
     bill = deliver(as_csv(lines("1")), read=False)
