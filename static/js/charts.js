@@ -10,8 +10,9 @@
 
   const own = (data) => data.series.filter((one) => !one.kind);
   function look(one, place, alone) {
-    // A line needs two points: what has fewer is drawn as dots, or nothing would be seen.
-    const common = { label: one.label, spanGaps: Boolean(one.kind), points: { show: one.points.length < 2, size: 7 } };
+    // A line needs two points: what has one so far is drawn as a dot, or nothing would be seen.
+    const dots = (plot, series) => plot.data[series].filter((value) => value != null).length < 2;
+    const common = { label: one.label, spanGaps: Boolean(one.kind), points: { show: dots, size: 7 } };
     if (one.kind === "low" || one.kind === "high") return { ...common, stroke: "transparent", width: 0 };
     if (one.kind === "median") return { ...common, stroke: token("--ink-3"), width: 1, dash: [2, 3] };
     if (one.kind === "past") return { ...common, stroke: token("--ink-2"), width: 1.2, dash: [6, 4] };
@@ -44,7 +45,7 @@
       tzDate: (seconds) => zone ? uPlot.tzDate(new Date(seconds * 1e3), zone) : new Date(seconds * 1e3),
       legend: { show: false },
       cursor: { y: false, sync: element.dataset.sync ? { key: element.dataset.sync, setSeries: false } : undefined, points: { size: 6 }, drag: { x: true, y: false } },
-      axes: [{ ...axis, space: 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
+      axes: [{ ...axis, space: (_, __, low, high) => high - low > 2 * 86400 ? 100 : 60, size: 28, values: (_, ticks, __, ___, step) => ticks.map((t) => (step >= 86400 ? FORMS.date : FORMS.time).format(t * 1e3)) }, { ...axis, size: 46, values: (_, ticks) => ticks.map((t) => t >= 10000 ? `${+(t / 1000).toPrecision(3)}k` : t) }],
       scales: { x: { range: (plot, low, high) => ends(plot, data, low, high) }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.1 : 1] } },
       series: [{}, ...data.series.map((one) => look(one, own(data).indexOf(one), own(data).length === 1 && data.series.length === 1))],
       bands: bands(data.series),
