@@ -126,16 +126,15 @@ def narrow(model: type[models.Model], scopes: Scopes) -> Q:
     return Q() if scopes.everything else _narrow[model](scopes)
 
 
-def any_of(**held: Collection[int]) -> Q:
-    """Rows that any of these conditions takes, such as `account_id=scopes.accounts`; without any id, no row.
+def any_of(*conditions: Q, **held: Collection[int]) -> Q:
+    """Rows that any of these takes, such as `account_id=scopes.accounts`; without a condition and any id, no row.
 
     What holds no id is left out rather than sent as a condition that takes nothing: Django finds that out again at
     each compilation, by an exception.
     """
     found = Q()
-    for name, ids in held.items():
-        if ids:
-            found |= Q(**{f"{name}__in": ids})
+    for condition in (*conditions, *(Q(**{f"{name}__in": ids}) for name, ids in held.items() if ids)):
+        found |= condition
     return found or Q(pk__in=())
 
 

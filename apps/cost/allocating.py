@@ -110,14 +110,15 @@ def make_facts(
     return _balanced(duck, numbered, rules)
 
 
-def _measures_apart(duck: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
-    """The measures that have to be added up: the billed cost alone where no group's effective or list cost is another.
+def _measures_apart(duck: duckdb.DuckDBPyConnection) -> list[str]:
+    """The measures that have to be added up: the billed cost, and each of the others that is another in any group.
 
     A share of a pool is made from its sum alone, so that what is the same of pools is the same of their shares.
     """
-    told = " AND ".join(f"{one} IS NOT DISTINCT FROM billed" for one in MEASURES)
-    row = duck.execute(f"SELECT coalesce(bool_and({told}), false) FROM summed").fetchone()
-    return ("billed",) if row and row[0] else MEASURES
+    others = [one for one in MEASURES if one != "billed"]
+    told = ", ".join(f"coalesce(bool_and({one} IS NOT DISTINCT FROM billed), true)" for one in others)
+    row = duck.execute(f"SELECT {told} FROM summed").fetchone()
+    return ["billed", *(one for one, is_same in zip(others, row or (), strict=True) if not is_same)]
 
 
 def _with_all_measures(duck: duckdb.DuckDBPyConnection, table: str, kept: Sequence[str]) -> None:

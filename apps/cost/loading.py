@@ -60,11 +60,9 @@ def load(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule]) -> None:
 
 
 def _apart(duck: duckdb.DuckDBPyConnection) -> list[str]:
-    """The measures that are not the billed cost in all facts: many bills have none, and then nothing is made of them."""
-    others = [one for one in MEASURES if one != "billed"]
-    told = ", ".join(f"coalesce(bool_and({one} = billed), true)" for one in others)
-    row = duck.execute(f"SELECT {told} FROM facts").fetchone()
-    return [one for one, is_same in zip(others, row or (), strict=True) if not is_same]
+    """The measures that were added up beside the billed cost: of the others, which are as billed, nothing is made."""
+    kept = {column[0] for column in duck.execute("SELECT * FROM facts_kept LIMIT 0").description or ()}
+    return [one for one in MEASURES if one != "billed" and one in kept]
 
 
 def _parts(rules: Sequence[Rule], apart: Sequence[str]) -> Iterator[_Part]:

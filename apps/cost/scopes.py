@@ -30,7 +30,7 @@ from .models import (
 
 def costs_within(scopes: Scopes) -> Q:
     """By account and by tenant. A cell is no part of a bill, so a cell's scope shows no cost."""
-    return Q(account_id__in=scopes.accounts) | Q(tenant_id__in=scopes.tenants)
+    return scoping.any_of(account_id=scopes.accounts, tenant_id=scopes.tenants)
 
 
 def instances_within(scopes: Scopes) -> Q:

@@ -55,12 +55,11 @@ def instance_ids(scopes: Scopes) -> QuerySet[Instance, int]:
 
 def tenants_within(scopes: Scopes) -> Q:
     """A tenant's own scope, and whoever looks after a cell that serves it: to look, not to change the tenant."""
-    if not (scopes.accounts or scopes.cells) or scopes.permission not in LOOKING:
-        return any_of(pk=scopes.tenants)
-    served = Q(
-        pk__in=Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by().values("tenant_id")
-    )
-    return any_of(pk=scopes.tenants) | served if scopes.tenants else served
+    served = []
+    if (scopes.accounts or scopes.cells) and scopes.permission in LOOKING:
+        there = Placement.objects.filter(instance__cell_id__in=cell_ids(scopes)).order_by()
+        served = [Q(pk__in=there.values("tenant_id"))]
+    return any_of(*served, pk=scopes.tenants)
 
 
 def of_tenants(scopes: Scopes) -> Q:
@@ -69,10 +68,8 @@ def of_tenants(scopes: Scopes) -> Q:
 
 def placements_within(scopes: Scopes) -> Q:
     """On a shared instance, a tenant's scope shows that tenant's part only."""
-    if not (scopes.accounts or scopes.cells):
-        return any_of(tenant_id=scopes.tenants)
-    there = Q(instance__cell_id__in=cell_ids(scopes))
-    return any_of(tenant_id=scopes.tenants) | there if scopes.tenants else there
+    there = [Q(instance__cell_id__in=cell_ids(scopes))] if scopes.accounts or scopes.cells else []
+    return any_of(*there, tenant_id=scopes.tenants)
 
 
 def of_instances(scopes: Scopes) -> Q:
