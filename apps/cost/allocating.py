@@ -130,7 +130,7 @@ def _with_all_measures(duck: duckdb.DuckDBPyConnection, table: str, kept: Sequen
 def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule], kept: Sequence[str]) -> None:
     """From taken groups to facts: pools shared out, all else added up. Of measures those `kept`, the others are as billed."""
     pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
-    sums = ", ".join(f"sum({one}) AS {one}" for one in MEASURES)
+    sums = ", ".join(f"CAST(sum({one}) AS {focus.MONEY}) AS {one}" for one in MEASURES)
     duck.execute(
         f"CREATE OR REPLACE TABLE pools AS SELECT row_number() OVER () AS pool, * FROM (SELECT run, rule, day, account, sub, "
         f"service, currency, {sums}, sum(lines) AS lines FROM taken WHERE rule IN ({pooled}) GROUP BY ALL)"
@@ -142,19 +142,25 @@ def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule], kept: Sequen
         "rule BIGINT, day DATE, tenant BIGINT, key VARCHAR, weight BIGINT",
         _weights(rules, days),
     )
-    shares = sharing.shares_sql("pools", "weights")
     columns = "run, day, tenant, account, sub, service, rule, currency"
     added = ", ".join(f"sum({one}) AS {one}" for one in kept)
-    duck.execute(
-        f"CREATE OR REPLACE TABLE facts_kept AS SELECT {columns}, {added}, sum(lines) AS lines FROM taken "
-        f"WHERE rule IS NULL OR rule NOT IN ({pooled}) GROUP BY ALL "
-        f"UNION ALL SELECT p.run, p.day, s.tenant, p.account, p.sub, p.service, p.rule, p.currency, "
-        f"{', '.join(f's.{one}' for one in kept)}, p.lines FROM ({shares}) s JOIN pools p ON p.pool = s.pool "
+    made = f"SELECT {columns}, {added}, sum(lines) AS lines FROM taken WHERE rule IS NULL OR rule NOT IN ({pooled}) GROUP BY ALL"
+    if days:
+        # Only then: what is shared has eighteen places, and all facts with it.
+        made += f" UNION ALL {_shared(kept)}"
+    duck.execute(f"CREATE OR REPLACE TABLE facts_kept AS {made}")
+    _with_all_measures(duck, "facts", kept)
+
+
+def _shared(kept: Sequence[str]) -> str:
+    """The facts of pools: the shares, and whole pools of rules in which nobody shares."""
+    return (
+        f"SELECT p.run, p.day, s.tenant, p.account, p.sub, p.service, p.rule, p.currency, {', '.join(f's.{one}' for one in kept)}, "
+        f"p.lines FROM ({sharing.shares_sql('pools', 'weights')}) s JOIN pools p ON p.pool = s.pool "
         # Nobody to share with: it stays unallocated, and is shown as that.
         f"UNION ALL SELECT run, day, NULL, account, sub, service, NULL, currency, {', '.join(kept)}, lines FROM pools p "
         "WHERE NOT EXISTS (SELECT 1 FROM weights w WHERE w.rule = p.rule AND w.day = p.day)"
     )
-    _with_all_measures(duck, "facts", kept)
 
 
 def _weights(rules: Sequence[Rule], days: Sequence[date]) -> Iterable[tuple[int, date, int, str, int]]:

@@ -119,6 +119,8 @@ class Source:
     same: str | None = None
     #: Whether eighteen digits hold every value; `narrowing` knows it of decimals.
     is_small: bool = False
+    #: Whether its places hold any sum of its lines, and of some thousand such files; `narrowing` knows that too.
+    sums_fit: bool = False
 
     @property
     def raw(self) -> str:

@@ -16,6 +16,8 @@ from .focus import Source, Type
 VARIED = ("resource", "resource_name", "description")
 #: The longest value that is written into a query.
 LONGEST = 200
+#: Digits before the point that a sum may come to for its places to be left as the file has them; `MONEY` holds twenty.
+WHOLE = 16
 
 
 def narrowed(duck: duckdb.DuckDBPyConnection, path: str, found: list[Source]) -> list[Source]:
@@ -50,7 +52,9 @@ def _known(source: Source, lines: int, there: int, least: str | None, most: str 
         digits = max(
             (len(one.lstrip("-").replace(".", "").lstrip("0")) for one in (least, most) if one), default=0
         )
-        return replace(source, is_small=digits <= 18 and places <= 18)
+        # A sum of so many lines has no more digits before the point than both have together.
+        sums_fit = digits - places + len(str(lines)) <= WHOLE and not source.may_lack
+        return replace(source, is_small=digits <= 18 and places <= 18, sums_fit=sums_fit)
     if not there:
         return replace(source, same=f"CAST(NULL AS {source.type})")
     if there == lines and least is not None and least == most and len(least) <= LONGEST:

@@ -51,7 +51,7 @@ generate_series(%s::date, %s::date, '1 day') d
 SERIES = """
 INSERT INTO cost_costseries (run_id, tenant_id, account_id, sub_account_id, service, rule_id, currency, days, billed, effective, listed, lines)
 SELECT %s, t.id, NULL, %s, 'service-' || s, %s, 'USD', d.days, d.ones, d.ones, d.ones, d.ones FROM tenants_tenant t, generate_series(1, %s) s,
-(SELECT array_agg(d::date) AS days, array_agg(1) AS ones FROM generate_series(%s::date, %s::date, '1 day') d) d
+(SELECT array_agg(d::date - date '1970-01-01') AS days, array_agg(1) AS ones FROM generate_series(%s::date, %s::date, '1 day') d) d
 WHERE t.key LIKE 'bench-%%' ORDER BY t.id
 """
 BY_TENANT = """
