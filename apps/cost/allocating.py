@@ -45,7 +45,7 @@ def open_lines(duck: duckdb.DuckDBPyConnection, bill: Bill) -> grouping.Opened:
 def allocate_groups(
     duck: duckdb.DuckDBPyConnection, statements: Sequence[Statement], ruleset: RuleSet, rules: Sequence[Rule]
 ) -> list[Run]:
-    """Allocate the statements' lines (the view `groups`, made for these rules), and make that what counts.
+    """Allocate the statements' lines (the views `summed` and `kinds`, made for these rules), and make that what counts.
 
     In the caller's transaction. Former runs stay, marked as not current. Raises Unbalanced.
     """
@@ -83,7 +83,7 @@ def make_facts(
     numbered: Sequence[tuple[int, Statement]],
     rules: Sequence[Rule],
 ) -> dict[int, Totals]:
-    """Make the table `facts` from the view `groups` for statements with the numbers they get; gives their totals.
+    """Make the table `facts` from `summed` and `kinds` for statements with the numbers they get; gives their totals.
 
     Reads PostgreSQL, writes nothing there. Raises Unbalanced.
     """
@@ -94,24 +94,25 @@ def make_facts(
         [(s.provider, s.billing_account, s.currency, s.period_start, number) for number, s in numbered],
     )  # fmt: skip
     found = classifying.classes(rules, "")
-    kept = _measures_apart(duck)
-    measures = ", ".join(f"g.{one}" for one in kept)
-    # What facts are made of, and no more: each column of it is copied for every group.
     duck.execute(
-        f"CREATE OR REPLACE TABLE taken_kept AS SELECT g.day, g.service, g.currency, {measures}, g.lines, l.run, "
-        f"s.id AS sub, s.account, {found.rule} AS rule, {found.tenant} AS tenant FROM groups g "
+        "CREATE OR REPLACE TABLE kinds_taken AS SELECT g.file, g.kind, g.service, g.currency, l.run, s.id AS sub, s.account, "
+        f"{found.rule} AS rule, {found.tenant} AS tenant FROM kinds g "
         "JOIN statement_lookup l ON l.provider = g.provider AND l.billing_account = g.billing_account "
         "AND l.currency = g.currency AND l.period = g.period "
         "LEFT JOIN sub_lookup s ON s.provider = g.provider AND s.sub_account = g.sub_account "
         f"{found.joins}"
     )
-    _with_all_measures(duck, "taken", kept)
+    duck.execute(
+        "CREATE OR REPLACE VIEW taken AS SELECT s.* EXCLUDE (file, kind, period_end), k.* EXCLUDE (file, kind) FROM summed s "
+        "JOIN kinds_taken k ON k.file = s.file AND k.kind = s.kind"
+    )
+    kept = _measures_apart(duck)
     _sum_up(duck, rules, kept)
     return _balanced(duck, numbered, rules)
 
 
 def _measures_apart(duck: duckdb.DuckDBPyConnection) -> list[str]:
-    """The measures that have to be added up: the billed cost, and each of the others that is another in any group.
+    """The measures that have to be added up: the billed cost, and each of the others that is another in any sum.
 
     A share of a pool is made from its sum alone, so that what is the same of pools is the same of their shares.
     """
@@ -121,14 +122,8 @@ def _measures_apart(duck: duckdb.DuckDBPyConnection) -> list[str]:
     return ["billed", *(one for one, is_same in zip(others, row or (), strict=True) if not is_same)]
 
 
-def _with_all_measures(duck: duckdb.DuckDBPyConnection, table: str, kept: Sequence[str]) -> None:
-    """A view over the table `…_kept` that has every measure."""
-    others = "".join(f", billed AS {one}" for one in MEASURES if one not in kept)
-    duck.execute(f"CREATE OR REPLACE VIEW {table} AS SELECT *{others} FROM {table}_kept")
-
-
 def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule], kept: Sequence[str]) -> None:
-    """From taken groups to facts: pools shared out, all else added up. Of measures those `kept`, the others are as billed."""
+    """From taken sums to facts: pools shared out, all else added up. Of measures those `kept`, the others are as billed."""
     pooled = ", ".join(str(rule.pk) for rule in rules if rule.kind in SHARING) or "-1"
     sums = ", ".join(f"CAST(sum({one}) AS {focus.MONEY}) AS {one}" for one in MEASURES)
     duck.execute(
@@ -142,23 +137,33 @@ def _sum_up(duck: duckdb.DuckDBPyConnection, rules: Sequence[Rule], kept: Sequen
         "rule BIGINT, day DATE, tenant BIGINT, key VARCHAR, weight BIGINT",
         _weights(rules, days),
     )
-    columns = "run, day, tenant, account, sub, service, rule, currency"
-    added = ", ".join(f"sum({one}) AS {one}" for one in kept)
-    made = f"SELECT {columns}, {added}, sum(lines) AS lines FROM taken WHERE rule IS NULL OR rule NOT IN ({pooled}) GROUP BY ALL"
+    made = _added(duck, kept, f"rule IS NULL OR rule NOT IN ({pooled})")
     if days:
         # Only then: what is shared has eighteen places, and all facts with it.
         made += f" UNION ALL {_shared(kept)}"
     duck.execute(f"CREATE OR REPLACE TABLE facts_kept AS {made}")
-    _with_all_measures(duck, "facts", kept)
+    others = "".join(f", billed AS {one}" for one in MEASURES if one not in kept)
+    duck.execute(f"CREATE OR REPLACE VIEW facts AS SELECT *{others} FROM facts_kept")
+
+
+def _added(duck: duckdb.DuckDBPyConnection, kept: Sequence[str], where: str) -> str:
+    """The facts that are no shares. Where no two kinds came to the same a sum of a kind and day is one already."""
+    whose = "run, tenant, account, sub, service, rule, currency"
+    told = f"SELECT count(*) = count(DISTINCT ({whose})) FROM kinds_taken WHERE {where}"
+    row = duck.execute(told).fetchone()
+    if row and row[0]:
+        return f"SELECT {whose}, day, {', '.join(kept)}, lines FROM taken WHERE {where}"
+    added = ", ".join(f"sum({one}) AS {one}" for one in (*kept, "lines"))
+    return f"SELECT {whose}, day, {added} FROM taken WHERE {where} GROUP BY ALL"
 
 
 def _shared(kept: Sequence[str]) -> str:
     """The facts of pools: the shares, and whole pools of rules in which nobody shares."""
     return (
-        f"SELECT p.run, p.day, s.tenant, p.account, p.sub, p.service, p.rule, p.currency, {', '.join(f's.{one}' for one in kept)}, "
+        f"SELECT p.run, s.tenant, p.account, p.sub, p.service, p.rule, p.currency, p.day, {', '.join(f's.{one}' for one in kept)}, "
         f"p.lines FROM ({sharing.shares_sql('pools', 'weights')}) s JOIN pools p ON p.pool = s.pool "
         # Nobody to share with: it stays unallocated, and is shown as that.
-        f"UNION ALL SELECT run, day, NULL, account, sub, service, NULL, currency, {', '.join(kept)}, lines FROM pools p "
+        f"UNION ALL SELECT run, NULL, account, sub, service, NULL, currency, day, {', '.join(kept)}, lines FROM pools p "
         "WHERE NOT EXISTS (SELECT 1 FROM weights w WHERE w.rule = p.rule AND w.day = p.day)"
     )
 

@@ -289,7 +289,7 @@ def _statements(duck: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     cursor = duck.execute(
         "SELECT provider, billing_account, any_value(n.name) AS billing_account_name, currency, period AS period_start, "
         "max(period_end) AS period_end, CAST(sum(lines) AS BIGINT) AS lines, "
-        "sum(billed) AS billed, sum(effective) AS effective, sum(listed) AS listed FROM summed "
+        "sum(billed) AS billed, sum(effective) AS effective, sum(listed) AS listed FROM summed JOIN kinds USING (file, kind) "
         "LEFT JOIN (SELECT provider, billing_account, max(billing_account_name) AS name FROM names GROUP BY ALL) n "
         "USING (provider, billing_account) GROUP BY provider, billing_account, currency, period ORDER BY 1, 2, 4, 5"
     )

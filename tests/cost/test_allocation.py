@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.access.services import system_actor
-from apps.cost import allocating, forgetting, grouping, importing, rulebook
+from apps.cost import allocating, forgetting, importing, rulebook, summing
 from apps.cost.models import (
     Bill,
     CostSeries,
@@ -335,7 +335,7 @@ def test_for_any_rules_and_any_bill(
     for most in (10**6, 1):
         with (
             factories.as_system(),
-            mock.patch.multiple(grouping, LINES_WORTH_IT=0, MOST_WAYS=most),
+            mock.patch.multiple(summing, LINES_WORTH_IT=0, MOST_WAYS=most),
         ):
             rulebook.allocate_again(again)
         assert facts() == made

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from apps.cost import focus, grouping
+from apps.cost import focus, grouping, summing
 from apps.cost.duck import connected
 from tests.cost.bills import (
     add_rules,
@@ -108,15 +108,35 @@ def test_files_that_differ_in_what_their_lines_have_in_common(tmp_path: Path) ->
 
 def test_ways_that_share_a_number_are_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key is a hash: where two ways have the same, columns are grouped by as they stand."""
-    monkeypatch.setattr(grouping, "LINES_WORTH_IT", 0)
+    monkeypatch.setattr(summing, "LINES_WORTH_IT", 0)
     with connected() as duck:
         path = str(tmp_path / "x.parquet")
         duck.execute(
             f"COPY (SELECT * FROM (VALUES ('a', 'x'), ('b', NULL), (NULL, 'x')) t(ServiceName, SubAccountId)) TO '{path}'"
         )
-        found = {s.column.name: s for s in focus.sources(focus.describe(duck, path)) if s.found}
-        assert grouping._ways(duck, 0, path, found) == "ways_0"
+        found = [s for s in focus.sources(focus.describe(duck, path)) if s.found]
+        file, texts = summing.File(0, path, found, grouping.KEYS), ["service", "sub_account"]
+        assert summing._ways(duck, file, texts) == "ways_0"
         assert duck.execute("SELECT count(*), count(DISTINCT way) FROM ways_0").fetchone() == (6, 6)
-        duck.execute("CREATE MACRO alike(a, b) AS 7")
-        monkeypatch.setattr(grouping, "HASH", "alike")
-        assert grouping._ways(duck, 0, path, found) == ""
+        monkeypatch.setattr(summing, "_number", lambda columns: "7")
+        assert summing._ways(duck, file, texts) == ""
+
+
+@pytest.mark.parametrize("how", ["kinds share a number", "a number for texts beside other keys", "both"])
+def test_figures_are_the_same_however_kinds_are_numbered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    tenants("ta", "tb")
+    add_rules(
+        {"kind": "tag", "tag": "t", "category": "Usage"},
+        {"kind": "resource"},
+        {"kind": "evenly", "service": "S3"},
+    )
+    deliver(as_csv(MANY))
+    as_text = facts()
+    if how != "a number for texts beside other keys":
+        monkeypatch.setattr(summing, "_number", lambda columns: "7")
+    if how != "kinds share a number":
+        monkeypatch.setattr(summing, "LINES_WORTH_IT", 0)
+    assert deliver(typed(tmp_path, MANY), name="a.parquet").state == "imported"
+    assert facts() == as_text
