@@ -4,6 +4,8 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from django.db import connection
@@ -24,8 +26,19 @@ LINES, TENANTS = int(os.environ.get("DAYTWO_BENCH_LINES", "10000000")), 5_000
 GIB = 1024**3
 
 
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """A bill that was imported: seconds of bare DuckDB, in all and of taking it in; bytes of memory at the peak."""
+
+    bill: Bill
+    bare: float
+    took: float
+    taken_in: float
+    memory: int
+
+
 def books() -> Iterator[Figure]:
-    """One bill of a month as a provider delivers it in Parquet, two rules: a tag names the tenant of every line; what would be shared evenly is none."""
+    """Bills of a month as a provider delivers them in Parquet, two rules: a tag names the tenant of every line; what would be shared evenly is none."""
     actor = system_actor("command")
     make_tenants()
     with acting(actor, reason="bench", via="command"):
@@ -33,20 +46,10 @@ def books() -> Iterator[Figure]:
         rulebook.add_rule(actor=actor, kind="tag", tag="tenant")
         ruleset = rulebook.add_rule(actor=actor, kind="evenly", service="Support").ruleset
         rulebook.activate(ruleset, actor=actor, note="bench")
-    with tempfile.TemporaryDirectory(prefix="daytwo-bill-") as folder:
-        path = Path(folder) / "bill.parquet"
-        _generate(path)
-        os.sync()  # a bill is not written in the second before it is read
-        bare = min(_bare(path) for _ in range(2))
-        with _Peak() as peak:
-            began = time.perf_counter()
-            bill, _ = importing.receive_paths([path], actor=actor)
-            received = time.perf_counter()
-            importing.read_bill(bill.pk)
-            took = time.perf_counter() - began
-    bill.refresh_from_db()
-    if bill.state != "imported" or bill.lines != LINES:
-        raise RuntimeError(f"the bill was not imported: {bill.report}")
+    # Twice, each of another month, and of both sides the less: memory costs more the first time that a machine hands it out.
+    runs = [_delivered(month, actor) for month in (date(2026, 8, 1), date(2026, 9, 1))]
+    least, bare, bill = min(one.took for one in runs), min(one.bare for one in runs), runs[-1].bill
+    memory = max(one.memory for one in runs)
     facts = sum(Run.objects.filter(statement__bill=bill).values_list("facts", flat=True))
     if DailyCost.objects.filter(run__statement__bill=bill).count() != facts:
         raise RuntimeError("facts are missing")
@@ -58,14 +61,39 @@ def books() -> Iterator[Figure]:
     ]
     if by_day[0] != by_day[1]:
         raise RuntimeError("the facts of a day are not what the day came to")
-    yield Figure(f"bill of {LINES:,} lines, imported, checked, allocated", took, "s", at_most=60)
-    yield Figure("of these, taken in (copied and digested)", received - began, "s")
+    yield Figure(f"bill of {LINES:,} lines, imported, checked, allocated", least, "s", at_most=60)
+    yield Figure("of these, taken in (copied and digested)", min(one.taken_in for one in runs), "s")
     yield Figure("facts written", facts, "rows")
-    yield Figure("memory at its peak", peak.most / GIB, "GiB", at_most=4)
+    yield Figure("memory at its peak", memory / GIB, "GiB", at_most=4)
     yield Figure("bare DuckDB, grouped by tenant and day", bare, "s")
-    yield Figure("bill against bare DuckDB", took / bare, "times", at_most=3)
+    yield Figure("bill against bare DuckDB", least / bare, "times", at_most=3)
     yield from _drilled(bill)
+    apart = _delivered(date(2026, 7, 1), actor, apart=True)
+    yield Figure(
+        "bill whose effective and list cost are not the billed, against bare DuckDB",
+        apart.took / apart.bare,
+        "times",
+    )
     yield Figure("load of the machine at the end", os.getloadavg()[0], "")
+
+
+def _delivered(month: date, actor: User, *, apart: bool = False) -> _Import:
+    """A bill of a month, read by DuckDB alone and then imported."""
+    with tempfile.TemporaryDirectory(prefix="daytwo-bill-") as folder:
+        path = Path(folder) / "bill.parquet"
+        _generate(path, month, apart=apart)
+        os.sync()  # a bill is not written in the second before it is read
+        bare = _bare(path)
+        with _Peak() as peak:
+            began = time.perf_counter()
+            bill, _ = importing.receive_paths([path], actor=actor)
+            received = time.perf_counter()
+            importing.read_bill(bill.pk)
+            took = time.perf_counter() - began
+    bill.refresh_from_db()
+    if bill.state != "imported" or bill.lines != LINES:
+        raise RuntimeError(f"the bill was not imported: {bill.report}")
+    return _Import(bill, bare, took, received - began, peak.most)
 
 
 def _drilled(bill: Bill) -> Iterator[Figure]:
@@ -94,14 +122,20 @@ def make_tenants() -> None:
             )
 
 
-def _generate(path: Path) -> None:
-    """Lines of thirty days, six services, four sub-accounts; a tenant is in one sub-account and uses all services."""
+def _generate(path: Path, month: date, *, apart: bool) -> None:
+    """Lines of thirty days, six services, four sub-accounts; a tenant is in one sub-account and uses all services.
+
+    Effective and list cost are the billed cost, as of a bill without commitments, unless they are to stand `apart`.
+    """
+    effective, listed = (
+        f"CAST(BilledCost * {by} AS DECIMAL(20,10))" if apart else "BilledCost" for by in (0.8, 1.3)
+    )
     with connected() as duck:
         duck.execute(
-            "COPY (SELECT CAST((hash(i) % 1000000) / 1e8 AS DECIMAL(20,10)) AS BilledCost, BilledCost AS EffectiveCost, "
-            "BilledCost AS ListCost, 'payer' AS BillingAccountId, 'Payer' AS BillingAccountName, 'USD' AS BillingCurrency, "
-            "TIMESTAMP '2026-09-01' AS BillingPeriodStart, TIMESTAMP '2026-10-01' AS BillingPeriodEnd, 'Usage' AS ChargeCategory, "
-            "TIMESTAMP '2026-09-01' + to_hours(CAST(hash(100000000000 + i) % 720 AS INTEGER)) AS ChargePeriodStart, "
+            "COPY (SELECT CAST((hash(i) % 1000000) / 1e8 AS DECIMAL(20,10)) AS BilledCost, "
+            f"{effective} AS EffectiveCost, {listed} AS ListCost, 'payer' AS BillingAccountId, 'Payer' AS BillingAccountName, 'USD' AS BillingCurrency, "
+            f"TIMESTAMP '{month}' AS BillingPeriodStart, TIMESTAMP '{month}' + INTERVAL 1 MONTH AS BillingPeriodEnd, 'Usage' AS ChargeCategory, "
+            f"TIMESTAMP '{month}' + to_hours(CAST(hash(100000000000 + i) % 720 AS INTEGER)) AS ChargePeriodStart, "
             "ChargePeriodStart + INTERVAL 1 HOUR AS ChargePeriodEnd, 'AWS' AS ProviderName, "
             "'sub-' || (hash(200000000000 + i) % 5000 % 4) AS SubAccountId, "
             "['EC2', 'S3', 'RDS', 'Lambda', 'ELB', 'Support'][1 + CAST(hash(300000000000 + i) % 6 AS INTEGER)] AS ServiceName, "
