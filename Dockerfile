@@ -16,8 +16,8 @@ RUN DAYTWO_ENV=production SECRET_KEY=build-only-0123456789-0123456789-0123456789
 
 FROM python:3.11-slim-bookworm
 
-RUN groupadd --system --gid 10001 daytwo \
- && useradd --system --uid 10001 --gid daytwo --home-dir /data --create-home daytwo
+RUN groupadd --gid 10001 daytwo \
+ && useradd --no-log-init --uid 10001 --gid daytwo --home-dir /data --create-home daytwo
 COPY --from=build /venv /venv
 COPY --from=build --chown=root:root /app /app
 

@@ -31,6 +31,9 @@ LARGEST = 10_000
 LOCK = 7_320_001
 #: Seconds that one call waits for open transactions; the next tick tries again.
 PATIENCE = 2.0
+#: Seconds between two lines of the log that say the same of a missing key; the clock asks every few.
+SAID_EVERY = 3600.0
+_said_at = float("-inf")
 
 ROWS = f"SELECT {SELECT} FROM audit_auditentry WHERE id > %s AND id <= %s ORDER BY id LIMIT %s"  # noqa: S608 - constants
 WRITERS = """
@@ -105,9 +108,12 @@ def _seal_next(bound: int, key: Ed25519PrivateKey) -> AuditSeal | None:
 
 
 def seal_if_possible() -> int:
-    """As `seal`, for the clock: without a key it says so and seals nothing. Gives the number of new seals."""
+    """As `seal`, for the clock: without a key it says so, once an hour, and seals nothing. Gives the number of new seals."""
+    global _said_at
     try:
         return len(seal())
     except signing.NoKey as error:
-        logger.error("%s", error)
+        if time.monotonic() - _said_at >= SAID_EVERY:
+            _said_at = time.monotonic()
+            logger.error("%s", error)
         return 0
