@@ -154,7 +154,7 @@ class RoleAdmin(AccessAdmin):
 
     def save_model(self, request: HttpRequest, obj: Role, form: Any, change: bool) -> None:
         added = set(obj.permissions) - set(form.initial.get("permissions", ()) if change else ())
-        granting.check_holds_everywhere(request.user, obj, added)
+        granting.check_holds_everywhere(request.user, obj, sorted(added))
         super().save_model(request, obj, form, change)
         services.sync_role(obj)
         roles.note_added(obj, added, request.user)
@@ -214,7 +214,7 @@ class GrantAdmin(AccessAdmin):
         to = obj.user or obj.group
         assert to is not None  # noqa: S101 - the constraint grant_to_one_holder was checked with the form
         actor: Any = request.user
-        granting.check_may_give_in_admin(actor, to, obj.role)
+        granting.check_may_give_in_admin(actor, to, obj.role, obj.until)
         given = services.give_grant(
             to=to,
             role=obj.role,

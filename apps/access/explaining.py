@@ -3,7 +3,7 @@
 The answer of `why` is `scoping.allowed`'s answer, taken apart; a test compares the two over a whole world.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -56,6 +56,23 @@ def why(user: User, permission: str, obj: Any) -> Answer:
         chains = [_stopped(chain, "the account is inactive") for chain in chains]
     holding = [chain for chain in chains if not chain.stops]
     return Answer(user, bool(holding), holding, [chain for chain in chains if chain.stops])
+
+
+def ends(user: User, permissions: Iterable[str], obj: Any) -> datetime | None:
+    """When `user` loses the first of these permissions on `obj` (None: on everything); None where all of them stay.
+
+    Of permissions that they do not hold there it says nothing. One query.
+    """
+    if user.is_superuser:
+        return None
+    covers = scoping.covering(obj)
+    mine = list(_grants(covers).filter(Q(user=user) | Q(group__user=user)).distinct())
+    found = []
+    for permission in permissions:
+        untils = [one.until for one in mine if not _stops(one, _cover_of(one, covers), permission)]
+        if untils and None not in untils:
+            found.append(max(until for until in untils if until is not None))
+    return min(found, default=None)
 
 
 def who(permission: str, obj: Any) -> list[Answer]:

@@ -1,6 +1,6 @@
 """People giving and taking access on pages: who may, on what, and within what they hold themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core.context import acting
 
-from . import lockout, scoping, services
+from . import explaining, lockout, scoping, services
 from .choices import Permission, ScopeKind
 from .models import Grant, PreApproval, Role, Scope, User
 
@@ -89,13 +89,28 @@ def check_may_give(actor: Any, role: Role, obj: models.Model | None) -> None:
         )
 
 
-def check_holds_everywhere(actor: Any, role: Role, permissions: Iterable[str]) -> None:
-    """Nobody puts into a role what they do not hold on everything themselves, or they would have it by that role."""
+def check_outlasts(
+    actor: Any, permissions: Iterable[str], obj: models.Model | None, until: datetime | None = None
+) -> None:
+    """What is given ends no later than what it is given by: access for an hour makes none for good. Raises PermissionDenied."""
+    end = explaining.ends(actor, {Permission.MANAGE_ACCESS, *permissions}, obj)
+    if end is not None and (until is None or until > end):
+        raise PermissionDenied(
+            f"You may do this there until {end:%Y-%m-%d %H:%M} UTC yourself, and what you give can last no longer."
+        )
+
+
+def check_holds_everywhere(
+    actor: Any, role: Role, permissions: Sequence[str], until: datetime | None = None
+) -> None:
+    """Nobody puts into a role what they do not hold on everything themselves, for as long, or they would have it by that role."""
     lacking = [Permission(c).label for c in permissions if not scoping.scopes_of(actor, c).everything]
     if lacking:
         raise PermissionDenied(
             f"The role {role} would allow what you may not do yourself: {', '.join(lacking)}."
         )
+    if permissions:
+        check_outlasts(actor, permissions, None, until)
 
 
 def check_may_join(actor: Any, group: Group) -> None:
@@ -103,7 +118,9 @@ def check_may_join(actor: Any, group: Group) -> None:
     given = group.grants.select_related("role", "scope")
     promised = PreApproval.objects.filter(group=group).select_related("role", "scope")
     for role, scope in [(one.role, one.scope) for one in given] + [(one.role, one.scope) for one in promised]:
-        check_may_give(actor, role, object_of(scope))
+        obj = object_of(scope)
+        check_may_give(actor, role, obj)
+        check_outlasts(actor, role.permissions, obj)  # a membership has no end
 
 
 def holds_more(person: User, actor: Any) -> bool:
@@ -124,14 +141,16 @@ def holds_more(person: User, actor: Any) -> bool:
     return False
 
 
-def check_may_give_in_admin(actor: Any, to: User | Group, role: Role) -> None:
+def check_may_give_in_admin(
+    actor: Any, to: User | Group, role: Role, until: datetime | None = None
+) -> None:
     """The pages' two rules, in the admin: not to oneself, nor what one does not hold. A superuser may."""
     if actor.is_superuser:
         return
     mine = to.user_set.filter(pk=actor.pk).exists() if isinstance(to, Group) else to.pk == actor.pk
     if mine:
         raise PermissionDenied("Nobody gives themselves access; ask a colleague who manages access.")
-    check_holds_everywhere(actor, role, role.permissions)
+    check_holds_everywhere(actor, role, role.permissions, until)
 
 
 def give(
@@ -152,6 +171,7 @@ def give(
         raise NotGiven("Nobody gives themselves access; ask a colleague who manages access.")
     obj = find_object(actor, kind, name.strip())
     check_may_give(actor, role, obj)
+    check_outlasts(actor, role.permissions, obj, until)
     try:
         with transaction.atomic(), acting(actor, reason=reason):
             scope = services.scope_for(kind, obj)

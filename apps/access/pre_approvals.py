@@ -33,6 +33,7 @@ def make(
         raise NotGiven("You are in this group: nobody approves for themselves. Ask a colleague.")
     obj = granting.find_object(actor, kind, name.strip())
     granting.check_may_give(actor, role, obj)
+    granting.check_outlasts(actor, role.permissions, obj)
     with transaction.atomic(durable=True), acting(actor, reason=reason):
         scope = services.scope_for(kind, obj)
         if PreApproval.objects.filter(group=group, role=role, scope=scope).exists():

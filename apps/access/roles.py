@@ -47,9 +47,8 @@ def save_role(
     """
     require_edit(actor)
     wanted = [str(p) for p in Permission if p in permissions]
-    added = set(wanted) - set(role.permissions)
-    if lacking := [Permission(c).label for c in sorted(added) if not scoping.scopes_of(actor, c).everything]:
-        raise PermissionDenied(f"You cannot allow what you may not do yourself: {', '.join(lacking)}.")
+    added = sorted(set(wanted) - set(role.permissions))
+    granting.check_holds_everywhere(actor, role, added)
     if Role.objects.filter(name=name).exclude(pk=role.pk).exists():
         raise NotGiven(f"There is a role {name} already.")
     if role.name in SEEDED_ROLES and name != role.name:
