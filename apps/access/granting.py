@@ -141,9 +141,7 @@ def holds_more(person: User, actor: Any) -> bool:
     return False
 
 
-def check_may_give_in_admin(
-    actor: Any, to: User | Group, role: Role, until: datetime | None = None
-) -> None:
+def check_may_give_in_admin(actor: Any, to: User | Group, role: Role, until: datetime | None = None) -> None:
     """The pages' two rules, in the admin: not to oneself, nor what one does not hold. A superuser may."""
     if actor.is_superuser:
         return
