@@ -57,6 +57,14 @@ def of_tenants(user: Any, rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.filter(tenant__in=mine).order_by()
 
 
+def lacking_of(user: Any, runs: Runs) -> set[str]:
+    """The currencies without a rate in which the reader's tenants cost anything. One query, where there are any at all."""
+    if not runs.lacking:
+        return set()
+    rows = of_tenants(user, TenantCost.objects.filter(run__in=list(runs.lacking)))
+    return {runs.lacking[run] for run in rows.values_list("run_id", flat=True).distinct()}
+
+
 CONVERTED = """
 SELECT q.tenant, sum(q.billed * c.rate), string_agg(c.currency, ' ') FILTER (WHERE c.rate IS NULL)
 FROM ({rows}) q (tenant, run, billed) JOIN (

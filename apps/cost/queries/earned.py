@@ -32,32 +32,37 @@ KEPT_BY_COHORT = """
 SELECT c.cohort, q.month, sum(q.amount) FROM ({rows}) q (tenant, month, amount)
 JOIN unnest(%s::bigint[], %s::date[]) c (tenant, cohort) ON c.tenant = q.tenant GROUP BY 1, 2
 """
-#: Invoices by tenant, month and currency, each converted to the cent; without a rate the amount is nothing.
-CONVERTED = """
-SELECT q.tenant, q.month, q.currency, round(q.total * r.rate, 2) AS amount FROM ({rows}) q (tenant, month, currency, total)
-LEFT JOIN unnest(%s::date[], %s::text[], %s::numeric[]) r (month, currency, rate)
-ON r.month = q.month AND r.currency = q.currency
+#: One month's invoices by tenant and currency, each sum converted to the cent; without a rate the amount is nothing. A month at
+#: a time: its tenants' sums stay in the processor's cache, which takes a third of the time of all months' at once.
+OF_A_MONTH = """
+SELECT q.tenant, q.currency, round(q.total * r.rate, 2) AS amount FROM (
+    SELECT i.tenant, i.currency, sum(i.amount) AS total FROM ({rows}) i (tenant, month, currency, amount)
+    WHERE i.month = o.month GROUP BY 1, 2
+) q LEFT JOIN unnest(%s::date[], %s::text[], %s::numeric[]) r (month, currency, rate)
+ON r.month = o.month AND r.currency = q.currency
 """
 LACKING = "string_agg(m.currency, ' ') FILTER (WHERE m.amount IS NULL)"
-INVOICED = f"SELECT m.tenant, sum(m.amount), {LACKING} FROM ({CONVERTED}) m GROUP BY 1"
+MONTHS = "unnest(%s::date[]) o (month) CROSS JOIN LATERAL"
+INVOICED = f"SELECT m.tenant, sum(m.amount), {LACKING} FROM {MONTHS} ({OF_A_MONTH}) m GROUP BY 1"
 INVOICED_BY_MONTH = (
-    f"SELECT m.month, sum(m.amount), {LACKING}, count(DISTINCT m.tenant) FILTER (WHERE m.amount IS NOT NULL) "
-    f"FROM ({CONVERTED}) m GROUP BY 1"
+    f"SELECT o.month, s.* FROM {MONTHS} (SELECT sum(m.amount), {LACKING}, "
+    f"count(DISTINCT m.tenant) FILTER (WHERE m.amount IS NOT NULL) FROM ({OF_A_MONTH}) m HAVING count(*) > 0) s"
 )
 INVOICED_BY_COHORT = (
-    f"SELECT c.cohort, m.month, sum(m.amount), {LACKING} FROM ({CONVERTED}) m "
+    f"SELECT c.cohort, o.month, sum(m.amount), {LACKING} FROM {MONTHS} ({OF_A_MONTH}) m "
     "LEFT JOIN unnest(%s::bigint[], %s::date[]) c (tenant, cohort) ON c.tenant = m.tenant GROUP BY 1, 2"
 )
 
 
-def added_up(sql: str, rows: QuerySet[Any], more: Sequence[Any]) -> list[Any]:
-    """Runs `sql` over rows that the reader's scopes leave, which it names `{rows}`; `more` are its own parameters, behind theirs."""
+def added_up(sql: str, rows: QuerySet[Any], more: Sequence[Any], before: Sequence[Any] = ()) -> list[Any]:
+    """Runs `sql` over rows that the reader's scopes leave, which it names `{rows}`; its own parameters stand `before` theirs or
+    behind (`more`)."""
     try:
         query, values = rows.query.sql_with_params()
     except EmptyResultSet:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(sql.format(rows=query), [*values, *more])
+        cursor.execute(sql.format(rows=query), [*before, *values, *more])
         return list(cursor.fetchall())
 
 
@@ -167,13 +172,14 @@ class Invoiced:
     missing: set[str] = field(default_factory=set)
 
     def rows(self) -> QuerySet[Any]:
-        """Amounts by tenant, month and currency, as far as the reader may see them."""
+        """Tenant, month, currency and amount of invoices' lines, as far as the reader may see them."""
         rows = Revenue.objects.filter(month__in=list(self.months), tenant__isnull=False)
         told = visible(self.user, rows, Permission.SEE_COST).order_by()
-        return told.values_list("tenant_id", "month", "currency").annotate(total=Sum("amount"))
+        return told.values_list("tenant_id", "month", "currency", "amount")
 
     def _told(self, sql: str, *more: Any) -> Iterable[tuple[Any, ...]]:
-        return added_up(sql, self.rows(), [*rate_lists(self.months, self.rates), *more])
+        lists = rate_lists(self.months, self.rates)
+        return added_up(sql, self.rows(), [*lists, *more], before=[list(self.months)])
 
     def by_tenant(self) -> dict[int, Decimal]:
         """What each was charged. One query."""
