@@ -24,6 +24,7 @@ from apps.cost.models import (
     Price,
     ProductComponent,
     Rate,
+    Revenue,
     Run,
     SubAccount,
     TenantCost,
@@ -122,6 +123,20 @@ def test_two_rates_convert_each_month_by_its_own(fleet: dict[str, Any]) -> None:
         Rate.objects.create(currency="USD", into="EUR", day=date(2026, 8, 1), rate="0.9")
     made = found("component", (date(2026, 8, 1), SEPTEMBER))
     assert made.total.cost == Decimal("289") == sum(one.cost for one in made.rows)
+
+
+@pytest.mark.parametrize("by", list(units.GROUPINGS))
+@pytest.mark.parametrize("tried", [None, "invoiced"])
+def test_what_has_no_rate_is_left_out_and_named(fleet: dict[str, Any], by: str, tried: Any) -> None:
+    with factories.as_system():
+        Rate.objects.all().delete()
+        for n, (currency, amount) in enumerate((("CHF", 7), ("USD", 9), ("EUR", 40))):
+            Revenue.objects.create(
+                source="csv", line=str(n), customer="acme", tenant=fleet["acme"], month=SEPTEMBER, currency=currency, amount=amount
+            )  # fmt: skip
+    made = units.units(factories.make_user(superuser=True), [SEPTEMBER], "EUR", by, tried=tried)
+    assert made.missing == (["CHF", "USD"] if tried else ["USD"])
+    assert (made.total.cost, made.total.revenue) == (0, 40 if tried else 300)
 
 
 @pytest.mark.parametrize("seed", range(3))
