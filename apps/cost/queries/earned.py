@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import BigIntegerField, Count, F, Func, Max, Q, QuerySet, Sum
@@ -67,10 +66,12 @@ def added_up(sql: str, rows: QuerySet[Any], more: Sequence[Any], before: Sequenc
 
 
 _EPOCH = date(2000, 1, 1)
-#: The greatest of [days since 2000, plan]: the plan of the last month that has one. One pass, no sorting.
+#: More than there will be plans, with which a day and a plan are one number.
+_PLANS = 10**12
+#: The greatest of days since 2000 and the plan then: the plan of the last month that has one. One pass, no sorting.
 _LAST_PLAN = Max(
-    Func(F("month"), F("plan"), template="ARRAY[%(expressions)s]::bigint[]", arg_joiner=" - DATE '2000-01-01', ",
-         output_field=ArrayField(BigIntegerField())),
+    Func(F("month"), F("plan"), template="(%(expressions)s)", arg_joiner=f" - DATE '2000-01-01')::bigint * {_PLANS} + (",
+         output_field=BigIntegerField()),
     filter=Q(plan__isnull=False),
 )  # fmt: skip
 _LACKS = Count("pk", filter=~Q(missing=""))
@@ -108,8 +109,9 @@ class Expected:
         for tenant, amount, last, lacks in told if self.kept else ():
             if amount is not None:
                 found[tenant] = amount
-            if last:
-                plans[tenant] = (_EPOCH + timedelta(days=last[0]), last[1])
+            if last is not None:
+                days, plan = divmod(last, _PLANS)
+                plans[tenant] = (_EPOCH + timedelta(days=days), plan)
             lacking |= bool(lacks)
         self._name(lacking)
         for (tenant, _), amount in self.live.items():
