@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -18,8 +19,19 @@ from hypothesis import strategies as st
 
 from apps.access.services import system_actor
 from apps.cost import metering
-from apps.cost.models import Price, ProductComponent, Rate
+from apps.cost.models import (
+    MonthlyCost,
+    Price,
+    ProductComponent,
+    Rate,
+    Revenue,
+    Run,
+    SubAccount,
+    TenantCost,
+)
+from apps.cost.pricing import ZERO
 from apps.cost.queries import courses, margins, units
+from apps.cost.queries.converting import TINY
 from tests import factories
 from tests.cost.bills import add_rules, as_csv, deliver
 from tests.cost.conftest import tagged
@@ -45,9 +57,14 @@ def amounts(made: units.Units) -> dict[str, tuple[Decimal, Decimal]]:
 
 @pytest.mark.parametrize("by", list(units.GROUPINGS))
 def test_groups_add_up_to_all_tenants(fleet: dict[str, Any], by: str) -> None:
-    made = found(by)
-    assert sum(one.cost for one in made.rows) == made.found.cost == 280
-    assert sum(one.revenue for one in made.rows) == made.found.revenue == 300
+    use("2026-09-01,acme,requests,500\n2026-09-01,umbrella,seats,2\n")
+    made, whole = found(by), margins.margins(factories.make_user(superuser=True), [SEPTEMBER], "EUR")[0]
+    assert sum(one.cost for one in made.rows) == made.total.cost == whole.cost == 280
+    assert sum(one.revenue for one in made.rows) == made.total.revenue == whole.revenue == 300
+    assert made.total.tenants == len(whole.rows) == 3
+    cost = {row.name: row.cost for row in whole.rows}
+    used = {name: (one.tenants, one.amount, one.cost) for name, one in made.total.metered.items()}
+    assert used == {"requests": (1, 500, cost["Acme"]), "seats": (1, 2, cost["Umbrella"])}
 
 
 def test_where_cost_and_revenue_lie(fleet: dict[str, Any]) -> None:
@@ -105,7 +122,88 @@ def test_two_rates_convert_each_month_by_its_own(fleet: dict[str, Any]) -> None:
     with factories.as_system():
         Rate.objects.create(currency="USD", into="EUR", day=date(2026, 8, 1), rate="0.9")
     made = found("component", (date(2026, 8, 1), SEPTEMBER))
-    assert made.found.cost == Decimal("289") == sum(one.cost for one in made.rows)
+    assert made.total.cost == Decimal("289") == sum(one.cost for one in made.rows)
+
+
+@pytest.mark.parametrize("by", list(units.GROUPINGS))
+@pytest.mark.parametrize("tried", [None, "invoiced"])
+def test_what_has_no_rate_is_left_out_and_named(fleet: dict[str, Any], by: str, tried: Any) -> None:
+    with factories.as_system():
+        Rate.objects.all().delete()
+        for n, (currency, amount) in enumerate((("CHF", 7), ("USD", 9), ("EUR", 40))):
+            Revenue.objects.create(
+                source="csv", line=str(n), customer="acme", tenant=fleet["acme"], month=SEPTEMBER, currency=currency, amount=amount
+            )  # fmt: skip
+    made = units.units(factories.make_user(superuser=True), [SEPTEMBER], "EUR", by, tried=tried)
+    assert made.missing == (["CHF", "USD"] if tried else ["USD"])
+    assert (made.total.cost, made.total.revenue) == (0, 40 if tried else 300)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cut_by_the_database_as_by_hand(fleet: dict[str, Any], seed: int) -> None:
+    """Any facts, to the last digit: below nothing, of nothing, with more digits than are kept, of tenants in every range."""
+    drawn = random.Random(seed)
+    run = Run.objects.filter(is_current=True).latest("pk")
+    tenants = [factories.make_tenant(f"cut-{n}") for n in range(11)]
+    given, whole = costs_of(run, tenants, drawn)
+    metered = tenants[::3]
+    use("".join(f"2026-09-01,{one.key},requests,{n + 1}\n" for n, one in enumerate(metered)))
+    with factories.as_system():
+        MonthlyCost.objects.filter(run=run).delete()
+        TenantCost.objects.filter(run=run).delete()
+        MonthlyCost.objects.bulk_create(given)
+        TenantCost.objects.bulk_create(whole)
+    made = found("component")
+    all_of_them = margins.margins(factories.make_user(superuser=True), [SEPTEMBER], "EUR")[0]
+    assert (made.total.cost, made.total.revenue) == (all_of_them.cost, all_of_them.revenue)
+    assert made.total.tenants == len(all_of_them.rows)
+    expected: dict[str, units.Unit] = {}
+    for row in all_of_them.rows:
+        for part, (cost, revenue) in by_hand(row, given).items():
+            one = expected.setdefault(part, units.Unit(part, part))
+            one.tenants, one.cost, one.revenue = one.tenants + 1, one.cost + cost, one.revenue + revenue
+            for n, tenant in enumerate(metered):
+                if tenant.pk == row.tenant_id:
+                    its = one.metered.setdefault("requests", units.Metered())
+                    its.amount, its.cost, its.tenants = its.amount + n + 1, its.cost + cost, its.tenants + 1
+    told = {one.key: (one.tenants, one.cost, one.revenue, one.metered) for one in made.rows}
+    assert told == {one.key: (one.tenants, one.cost, one.revenue, one.metered) for one in expected.values()}
+
+
+def costs_of(
+    run: Run, tenants: list[Any], drawn: random.Random
+) -> tuple[list[MonthlyCost], list[TenantCost]]:
+    """Of each tenant some services' costs, and their sum; of the first none."""
+    sub = SubAccount.objects.latest("pk")
+    given, whole = [], []
+    for tenant in tenants[1:]:
+        mine = []
+        for service in drawn.sample(["a", "b", "c", "d"], drawn.randint(1, 4)):
+            billed = drawn.choice([ZERO, Decimal(drawn.randint(-(10**20), 10**21)).scaleb(-18)])
+            sums = dict.fromkeys(("billed", "effective", "listed"), billed)
+            rest = {"sub_account": sub, "service": service, "currency": "USD", "lines": 1}
+            mine.append(MonthlyCost(run=run, tenant=tenant, **sums, **rest))
+        given += mine
+        total = dict.fromkeys(("billed", "effective", "listed"), sum((one.billed for one in mine), ZERO))
+        whole.append(TenantCost(run=run, tenant=tenant, currency="USD", **total))
+    return given, whole
+
+
+def by_hand(row: margins.Margin, given: list[MonthlyCost]) -> dict[str, tuple[Decimal, Decimal]]:
+    """A tenant's parts: what they cost at half a euro a dollar, and what they earn."""
+    exact = {one.service: one.billed / 2 for one in given if one.tenant_id == row.tenant_id} or {"": ZERO}
+    order = sorted(exact, key=lambda part: (-exact[part], part))
+    weights = {part: max(exact[part], ZERO) for part in order}
+    total = sum(weights.values())
+    with localcontext(prec=60, rounding=ROUND_HALF_UP):
+        cost = {part: exact[part].quantize(TINY) for part in order}
+        earned = {
+            part: (row.revenue * weights[part] / total if total else row.revenue / len(order)).quantize(TINY)
+            for part in order
+        }
+        cost[order[0]] += row.cost - sum(cost.values())
+        earned[order[0]] += row.revenue - sum(earned.values())
+    return {part: (cost[part], earned[part]) for part in order}
 
 
 @given(

@@ -39,6 +39,7 @@ RAW_SQL = {
     "cost/focus_out.py": "COPY of facts, out",
     "cost/keeping.py": "months of expected revenue, which are exempt: reckoned from rows that are recorded",
     "cost/loading.py": "COPY of facts, which are exempt; the run that made them is recorded",
+    "cost/queries/cutting.py": "SELECT of sums over rows that `visible` narrowed",
     "cost/queries/earned.py": "SELECT of sums over rows that `visible` narrowed",
     "cost/queries/lines.py": "reads bill lines in DuckDB",
     "cost/importing.py": "reads bill lines in DuckDB",

@@ -57,10 +57,18 @@ def of_tenants(user: Any, rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.filter(tenant__in=mine).order_by()
 
 
+def lacking_of(user: Any, runs: Runs) -> set[str]:
+    """The currencies without a rate in which the reader's tenants cost anything. One query, where there are any at all."""
+    if not runs.lacking:
+        return set()
+    rows = of_tenants(user, TenantCost.objects.filter(run__in=list(runs.lacking)))
+    return {runs.lacking[run] for run in rows.values_list("run_id", flat=True).distinct()}
+
+
 CONVERTED = """
-SELECT q.tenant, sum(q.billed * c.rate), string_agg(c.currency, ' ') FILTER (WHERE c.rate IS NULL)
+SELECT q.tenant, sum(q.billed * c.rate), bool_or(c.rate IS NULL)
 FROM ({rows}) q (tenant, run, billed) JOIN (
-    SELECT u.id, s.currency, r.rate FROM cost_run u JOIN cost_statement s ON s.id = u.statement_id
+    SELECT u.id, r.rate FROM cost_run u JOIN cost_statement s ON s.id = u.statement_id
     LEFT JOIN unnest(%s::date[], %s::text[], %s::numeric[]) r (month, currency, rate)
     ON r.month = date_trunc('month', s.period_start::timestamp)::date AND r.currency = s.currency
     WHERE u.is_current AND s.period_start >= %s AND s.period_start < %s
@@ -72,12 +80,14 @@ def costs_of_tenants(
     user: Any, months: Sequence[date], rates: Rates, missing: set[str]
 ) -> dict[int, Decimal]:
     """What each tenant whose own cost the reader may see cost in these months, in one currency; what has no rate is left out,
-    its currency told. One query."""
+    its currency told. One query, and two where any is."""
     facts = of_tenants(user, TenantCost.objects.all()).values_list("tenant_id", "run_id", "billed")
     found: dict[int, Decimal] = {}
     span = [min(months), next_month(max(months))]
-    for tenant, amount, lacks in added_up(CONVERTED, facts, [*rate_lists(months, rates), *span]):
-        missing.update((lacks or "").split())
+    told = added_up(CONVERTED, facts, [*rate_lists(months, rates), *span])
+    for tenant, amount, _ in told:
         if amount is not None:
             found[tenant] = amount.quantize(TINY)
+    if any(lacks for _, _, lacks in told):
+        missing |= lacking_of(user, runs_of(months, rates))
     return found

@@ -90,12 +90,12 @@ def margins(
     rates = rates_by_month(currency, months)
     missing: set[str] = set()
     cost = costs_of_tenants(user, months, rates, missing)
-    plans, revenues = _revenues(user, months, currency, rates, tried, missing)
+    plans, earning = revenues(user, months, currency, rates, tried, missing)
     if named is None:
         named = dict(Plan.objects.values_list("pk", "name"))
     names = list(visible(user, Tenant, Permission.SEE_COST).order_by().values_list("pk", "name"))
     answers = []
-    for revenue in revenues:
+    for revenue in earning:
         rows = []
         for pk, name in names:
             if pk in cost or pk in revenue:
@@ -111,7 +111,7 @@ def margins(
 ByTenant = dict[int, Decimal]
 
 
-def _revenues(
+def revenues(
     user: Any, months: Sequence[date], currency: str, rates: Rates, tried: Sequence[Tried | Invoiced | None], missing: set[str]
 ) -> tuple[dict[int, int], list[ByTenant]]:  # fmt: skip
     """Each tenant's plan, and for each price list tried what each tenant brings.

@@ -6,7 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Aggregate, Case, DecimalField, F, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Aggregate, Case, DecimalField, F, OuterRef, Q, Subquery, Sum, Value, When
+from django.db.models.functions import NullIf
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
@@ -95,15 +96,12 @@ def _read_usage(user: Any, months: Sequence[date], ids: Sequence[int], seen: Map
         )
         for driver in Driver.values
     }
-    rows = told.filter(tenant_id__in=ids, amount__gt=0).annotate(
-        usual=Case(*(When(driver=driver, then=mid) for driver, mid in usual.items()))
-    )
-    for tenant, driver, times in (
-        rows.filter(usual__gt=0)
-        .values_list("tenant_id", "driver")
-        .annotate(times=Sum(F("amount") / F("usual")))
-    ):
-        seen[tenant].usage[driver] = times / len(months)
+    # Named once, and not in a condition too, for each name is another reading of all that was used.
+    middle = Case(*(When(driver=driver, then=mid) for driver, mid in usual.items()))
+    rows = told.filter(tenant_id__in=ids, amount__gt=0).values_list("tenant_id", "driver")
+    for tenant, driver, times in rows.annotate(times=Sum(F("amount") / NullIf(middle, Value(Decimal(0))))):
+        if times is not None:
+            seen[tenant].usage[driver] = times / len(months)
 
 
 def _reason(row: Margin, seen: Seen) -> Reason:

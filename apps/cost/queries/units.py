@@ -13,14 +13,16 @@ from django.db.models import Case, CharField, Count, F, Sum, Value, When
 
 from apps.access.choices import Permission
 from apps.access.scoping import visible
+from apps.accounts.models import Account
 from apps.fleet.models import Placement
 
 from ..choices import Driver
 from ..models import MonthlyCost, MonthlyUsage, ProductComponent
 from ..pricing import ZERO
-from .converting import TINY, runs_of
+from .converting import TINY, lacking_of, runs_of
 from .cutting import cut_up
-from .margins import Invoiced, Margin, Margins, margins
+from .margins import Invoiced, Margin, Margins, margins, revenues
+from .revenue import rates_by_month
 
 #: By the name in the address: the word, and how the page knows whose a cost is.
 GROUPINGS: dict[str, tuple[str, str]] = {
@@ -93,9 +95,12 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """All groups, the costliest first; `total` is all of them as one; `meters` those that anybody has."""
+    """All groups, the costliest first; `total` is all of them as one; `meters` those that anybody has.
 
-    found: Margins
+    `missing` names currencies without a rate.
+    """
+
+    missing: Sequence[str]
     rows: Sequence[Unit]
     total: Unit
     meters: Sequence[Meter]
@@ -110,18 +115,14 @@ def units(
     user: Any, months: Sequence[date], currency: str, by: str, *, tried: Invoiced | None = None
 ) -> Units:
     """Tenants whose own cost the reader may see, added up by a grouping. Queries do not grow with rows."""
+    if by in _GROUPS:
+        return _of_facts(user, months, currency, _GROUPS[by](), tried)
     found = margins(user, months, currency, tried=(tried,))[0]
     used = usage(user, months)
     total = Unit("", "All")
     for row in found.rows:
         _add(total, row.cost, row.revenue, used.get(row.tenant_id, {}), ONE)
-    groups = (
-        _of_facts(user, months, found, used, _GROUPS[by]())
-        if by in _GROUPS
-        else _of_tenants(found, used, _PARTS[by](user, found))
-    )
-    rows = sorted(groups.values(), key=lambda one: (-one.cost, one.label))
-    return Units(found, rows, total, [one for one in METERS if one.driver in total.metered])
+    return _units(found.missing, _of_tenants(found, used, _PARTS[by](user, found)), total)
 
 
 def _of_tenants(
@@ -143,27 +144,36 @@ def _of_tenants(
 
 
 def _of_facts(
-    user: Any,
-    months: Sequence[date],
-    found: Margins,
-    used: Mapping[int, Mapping[str, Decimal]],
-    group: "Group",
-) -> dict[str, Unit]:
-    """By what costs are. Two queries."""
-    groups: dict[str, Unit] = {}
-    rows = MonthlyCost.objects.annotate(part=group.value)
-    revenue = {row.tenant_id: row.revenue for row in found.rows}
-    shown = {pk: by for pk, by in used.items() if pk in revenue}
-    for part, driver, tenants, cost, amount in cut_up(
-        user, rows, runs_of(months, found.rates), revenue, shown
-    ):
-        label, note = (part, group.note(part)) if part else (group.empty, "")
-        one = groups.setdefault(part, Unit(part, label, note))
-        if driver:
-            one.metered[driver] = Metered(amount, cost, tenants)
-        else:
-            one.tenants, one.cost, one.revenue = tenants, cost, amount
-    return groups
+    user: Any, months: Sequence[date], currency: str, group: "Group", tried: Invoiced | None
+) -> Units:
+    """By what costs are, with no tenant's numbers brought here. Queries as for what is earned, and three."""
+    rates, missing = rates_by_month(currency, months), set[str]()
+    runs = runs_of(months, rates)
+    revenue = revenues(user, months, currency, rates, (tried,), missing)[1][0]
+    total, groups = Unit("", "All"), dict[str, Unit]()
+    facts = MonthlyCost.objects.annotate(part=group.value)
+    for piece in cut_up(user, facts, runs, revenue, months, [one.driver for one in METERS]):
+        key = group.names.get(piece.part, piece.part)
+        label, note = (key, group.note(key)) if key else (group.empty, "")
+        one = groups.setdefault(key, Unit(key, label, note))
+        one.tenants += piece.tenants
+        # What counts once for each tenant is told by its largest part.
+        total.tenants += piece.tenants if piece.is_largest else 0
+        for unit in (one, total):
+            unit.cost += piece.cost
+            unit.revenue += piece.revenue
+            for driver, (tenants, cost, amount) in piece.metered.items():
+                metered = unit.metered.setdefault(driver, Metered())
+                metered.cost += cost
+                if unit is one or piece.is_largest:
+                    metered.tenants += tenants
+                    metered.amount += amount
+    return _units(sorted(missing | lacking_of(user, runs)), groups, total)
+
+
+def _units(missing: Sequence[str], groups: Mapping[str, Unit], total: Unit) -> Units:
+    rows = sorted(groups.values(), key=lambda one: (-one.cost, one.label))
+    return Units(missing, rows, total, [one for one in METERS if one.driver in total.metered])
 
 
 def _add(group: Unit, cost: Decimal, revenue: Decimal, used: Mapping[str, Decimal], part: Decimal) -> None:
@@ -250,15 +260,20 @@ def _placed(column: str, label: str) -> Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An expression over facts; what the empty value is called; what is told of each value."""
+    """An expression over facts; what the empty value is called; what is told of each value.
+
+    `names` are of values that stand for something: a number is added up faster than a name.
+    """
 
     value: Any
     empty: str
     note: Callable[[str], str] = str
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def _by_account() -> Group:
-    return Group(F("account__name"), "in no account", lambda name: "")
+    names = {str(pk): name for pk, name in Account.objects.order_by().values_list("pk", "name")}
+    return Group(F("account_id"), "in no account", lambda name: "", names)
 
 
 def _by_component() -> Group:

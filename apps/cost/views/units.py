@@ -37,7 +37,7 @@ def unit_costs(request: HttpRequest) -> HttpResponse:
         return export(request, "cost:units", _sheet(word, context["currency"], rows))
     meters = made.meters if made else ()
     context |= {
-        "made": made, "found": made.found if made else None, "by": by, "word": word, "how": how, "meters": meters,
+        "made": made, "found": made, "by": by, "word": word, "how": how, "meters": meters,
         "groupings": {name: told[0] for name, told in units.GROUPINGS.items()}, **paged(request, rows),
     }  # fmt: skip
     context["shown"] = [(row, _per(row, meters)) for row in context["page"]]
