@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.choices import Tone
+from apps.core.compiled import compiled
 from apps.core.context import acting
 from apps.core.events import event, record
 from apps.core.slots import Notice
@@ -194,6 +195,12 @@ def review(glass: BreakGlass, *, actor: Any, verdict: str, review: str) -> None:
 SHOWN = 3
 
 
+@compiled
+def _any_open() -> QuerySet[BreakGlass, Any]:
+    """Whether there is one at all, whoever reads: mostly there is none, and then nobody's need be looked for."""
+    return BreakGlass.objects.filter(reviewed_at__isnull=True).order_by().values_list("pk")[:1]
+
+
 @scoped
 def _open_emergencies(reader: Reader, *, person: Any) -> QuerySet[BreakGlass]:
     rows = _unexplained(person)
@@ -203,9 +210,9 @@ def _open_emergencies(reader: Reader, *, person: Any) -> QuerySet[BreakGlass]:
 
 
 def emergencies(user: Any) -> list[Notice]:
-    """What nobody has reviewed yet, above the overview: for who has to explain it or may review it; one query, two for managers."""
+    """What nobody has reviewed yet, above the overview: for who has to explain it or may review it; two queries, one while there is none."""
     found = []
-    for glass in _open_emergencies(user, person=user.pk):
+    for glass in _open_emergencies(user, person=user.pk) if _any_open() else ():
         what = "waits for your explanation" if glass.person_id == user.pk else "has not been reviewed"
         words = f"{glass.person} broke glass: {glass.role} on {glass.scope}, and it {what}"
         found.append(

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 
 from apps.core.compiled import compiled
 
-from .scoping import PERMISSIONS, Scopes, scopes_of
+from .scoping import PERMISSIONS, Scopes, plain, scopes_of
 
 R = TypeVar("R")
 
@@ -46,6 +46,7 @@ def _reader(held: frozenset[Scopes]) -> Reader:
 
 def reader_of(user: Any) -> Reader:
     """Who reads, by what `user` holds at this moment; kept for the request, as the scopes are."""
+    user = plain(user)
     if isinstance(user, Reader):
         return user
     scopes_of(user, "view")

@@ -17,6 +17,7 @@ from django.db import models
 from django.db.models import Q
 from django.http import Http404
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from apps.core.compiled import compiled
 
@@ -145,12 +146,21 @@ def any_of(*conditions: Q, **held: Collection[int]) -> Q:
     return found or Q(pk__in=())
 
 
+def plain(user: Any) -> Any:
+    """The user behind Django's lazy one, of which each attribute is asked for by a detour; a page asks for hundreds."""
+    if type(user) is not SimpleLazyObject:
+        return user
+    bool(user)  # read by now
+    return user._wrapped
+
+
 def scopes_of(user: Any, permission: str) -> Scopes:
     """The scopes on which `user` holds `permission` at this moment; two queries, kept for the request.
 
     What is kept lives on the user object, which a request loads anew, so that a grant taken away
     is gone at the very next request.
     """
+    user = plain(user)
     if permission not in PERMISSIONS:
         raise ValueError(f"no such permission: {permission!r}; choose one of {', '.join(Permission.values)}")
     if not user.is_authenticated or not user.is_active:

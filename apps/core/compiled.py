@@ -72,6 +72,7 @@ class Compiled(Generic[R]):
             [column[0] for column in self._compiler.select[: self._compiler.col_count]]
         )
         self._sql, self._names = self._written(sql, params)
+        self._bare = self._sql.replace("%%", "%")  # sent as it is: the driver need not look for places in it
 
     def _written(self, sql: str, params: Sequence[Any]) -> tuple[str, list[str]]:
         """The statement with its constants written in, as the driver would each time, and the names of what is open."""
@@ -109,7 +110,7 @@ class Compiled(Generic[R]):
         ready._query = query = _like(rows.query)
         compiler = _like(self._compiler)
         compiler.connection = connections[rows.db]
-        sent = self._sql, [values[name] for name in self._names]
+        sent = (self._sql, [values[name] for name in self._names]) if self._names else (self._bare, None)
         compiler.as_sql = lambda *args, **kwargs: sent
         compiler.get_converters = lambda expressions: self._converters
         query.get_compiler = lambda *args, **kwargs: compiler

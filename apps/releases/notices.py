@@ -9,7 +9,7 @@ from django.urls import reverse
 from apps.access.scoped import Reader, scoped
 from apps.access.scoping import visible
 from apps.core.choices import Tone
-from apps.core.compiled import one_of
+from apps.core.compiled import compiled, one_of
 from apps.core.slots import Notice
 from apps.fleet import notices as of_fleet
 from apps.fleet.models import Placement
@@ -30,8 +30,17 @@ def register() -> None:
 
 def in_force(user: Any) -> QuerySet[HotPatch]:
     """The hot patches in force that `user` sees, first to end first."""
-    rows = HotPatch.objects.filter(in_force_since__isnull=False, ended_at__isnull=True)
-    return visible(user, rows).select_related("tenant", "rollout__release").order_by("until", "pk")
+    return visible(user, _all_in_force()).select_related("tenant", "rollout__release").order_by("until", "pk")
+
+
+def _all_in_force() -> QuerySet[HotPatch]:
+    return HotPatch.objects.filter(in_force_since__isnull=False, ended_at__isnull=True)
+
+
+@compiled
+def _any_in_force() -> QuerySet[HotPatch, Any]:
+    """Whether there is one at all, whoever reads: to narrow them costs many times more, and mostly there is none."""
+    return _all_in_force().order_by().values_list("pk")[:1]
 
 
 @scoped
@@ -63,17 +72,21 @@ def notice(patch: HotPatch) -> Notice:
 
 
 def going_on(user: Any) -> list[Notice]:
-    """Those that end first, of those that `user` sees. One query."""
-    return [notice(patch) for patch in _first_to_end(user)]
+    """Those that end first, of those that `user` sees. Two queries, one while there is none."""
+    return [notice(patch) for patch in _first_to_end(user)] if _any_in_force() else []
 
 
 def on_tenants(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
-    """By tenant; it has at most one. One query."""
+    """By tenant; it has at most one. Two queries, one while there is none."""
+    if not _any_in_force():
+        return {}
     return {patch.tenant_id: [notice(patch)] for patch in _of_tenants(user, ids=list(ids))}
 
 
 def on_instances(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
-    """By instance of the tenant that runs the version. At most two queries."""
+    """By instance of the tenant that runs the version. At most three queries, one while there is none."""
+    if not _any_in_force():
+        return {}
     patches = {patch.tenant_id: patch for patch in _of_instances(user, ids=list(ids))}
     if not patches:
         return {}
