@@ -29,8 +29,8 @@ from django.db.models import QuerySet, Value
 
 R = TypeVar("R")
 
-#: Shapes of one function that are kept, those asked for last. With a reader's scopes in the shape: sets of scopes.
-KEPT = 128
+#: Statements that each process keeps, those asked last; one takes some 50 KiB. A page has a dozen for each set of scopes.
+KEPT = 1_000
 PLACES = re.compile(r"%%|%s")
 
 
@@ -133,17 +133,19 @@ def compiled(build: "Callable[..., QuerySet[Any, R]]") -> Callable[..., list[R]]
         raise TypeError(
             f"{build.__qualname__} depends on {build.__code__.co_freevars}: give it as an argument"
         )
-    names = [p.name for p in signature(build).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-
-    @lru_cache(maxsize=KEPT)
-    def kept(*shape: Any) -> Compiled[R]:
-        return Compiled(build(*shape, **{name: Given(name) for name in names}))
+    names = tuple(p.name for p in signature(build).parameters.values() if p.kind is Parameter.KEYWORD_ONLY)
 
     @wraps(build)
     def ask(*shape: Any, **values: Any) -> list[R]:
         if len(values) != len(names):
             raise TypeError(f"{build.__qualname__} is asked with {', '.join(names) or 'no keyword'}")
-        return kept(*shape).rows(values)
+        one: Compiled[R] = kept(build, names, shape)
+        return one.rows(values)
 
-    ask.kept = kept  # type: ignore[attr-defined]
     return ask
+
+
+@lru_cache(maxsize=KEPT)
+def kept(build: Callable[..., Any], names: tuple[str, ...], shape: tuple[Any, ...]) -> Compiled[Any]:
+    """What a function builds for a shape, compiled."""
+    return Compiled(build(*shape, **{name: Given(name) for name in names}))

@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 
 from apps.access.scoped import Reader, reader_of, scoped
 from apps.access.scoping import scopes_of, visible
-from apps.core.compiled import KEPT, Compiled, one_of
+from apps.core.compiled import Compiled, one_of
 
 from .models import Tenant
 
@@ -234,7 +234,7 @@ def _ids(rows: Callable[..., QuerySet[Any]], user: Any, *more: Any) -> str:
     return statement
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=256)
 def _ids_for(rows: Callable[..., QuerySet[Any]], reader: Reader, *more: Any) -> str:
     return Compiled(rows(reader, *more).order_by().values("pk")).statement
 

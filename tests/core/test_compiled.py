@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.core.arrays import MomentBeside, among
-from apps.core.compiled import Compiled, compiled, one_of
+from apps.core.compiled import Compiled, compiled, kept, one_of
 from apps.core.models import Event
 from tests.factories import as_system, make_user
 
@@ -31,7 +31,7 @@ built: list[str] = []
 @pytest.fixture(autouse=True)
 def groups() -> None:
     built.clear()
-    _named.kept.cache_clear()  # type: ignore[attr-defined]
+    kept.cache_clear()
     with as_system():
         for name in ("100 % sure", "a'b", "c"):
             Group.objects.create(name=name)
