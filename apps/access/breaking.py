@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.choices import Tone
+from apps.core.compiled import compiled
 from apps.core.context import acting
 from apps.core.events import event, record
 from apps.core.slots import Notice
@@ -24,6 +25,7 @@ from . import asking, explaining, granting, hands, notices, scoping, services
 from .choices import NOT_IN_EMERGENCY, Permission, ScopeKind
 from .granting import NotGiven
 from .models import BreakGlass, Grant, Role
+from .scoped import Reader, scoped
 from .telling import context_of_scope, link, span
 
 MOST_MINUTES = 60
@@ -32,22 +34,34 @@ ROWS = ("person", "role", "scope", "reviewed_by")
 
 def seen_by(user: Any) -> QuerySet[BreakGlass]:
     """One's own, and those on what one manages the access of."""
+    return _seen_by(user, user.pk)
+
+
+def _seen_by(reader: Any, person: Any) -> QuerySet[BreakGlass]:
     rows = BreakGlass.objects.select_related(*ROWS)
-    if scoping.scopes_of(user, Permission.MANAGE_ACCESS).everything:
+    if scoping.scopes_of(reader, Permission.MANAGE_ACCESS).everything:
         return rows
-    return rows.filter(Q(person_id=user.pk) | granting.scopes_managed(user))
+    return rows.filter(Q(person_id=person) | granting.scopes_managed(reader))
 
 
 def for_review(user: Any) -> QuerySet[BreakGlass]:
     """What waits for the review of somebody like `user`."""
-    if not scoping.holds(user, Permission.MANAGE_ACCESS):
+    return _for_review(user, user.pk)
+
+
+def _for_review(reader: Any, person: Any) -> QuerySet[BreakGlass]:
+    if not scoping.holds(reader, Permission.MANAGE_ACCESS):
         return BreakGlass.objects.none()
-    return seen_by(user).filter(reviewed_at__isnull=True).exclude(person_id=user.pk)
+    return _seen_by(reader, person).filter(reviewed_at__isnull=True).exclude(person_id=person)
 
 
 def unexplained(user: Any) -> QuerySet[BreakGlass]:
     """What `user` broke and has not explained."""
-    return BreakGlass.objects.filter(person_id=user.pk, reviewed_at__isnull=True, explained_at__isnull=True)
+    return _unexplained(user.pk)
+
+
+def _unexplained(person: Any) -> QuerySet[BreakGlass]:
+    return BreakGlass.objects.filter(person_id=person, reviewed_at__isnull=True, explained_at__isnull=True)
 
 
 def under(user: Any) -> int | None:
@@ -181,15 +195,24 @@ def review(glass: BreakGlass, *, actor: Any, verdict: str, review: str) -> None:
 SHOWN = 3
 
 
+@compiled
+def _any_open() -> QuerySet[BreakGlass, Any]:
+    """Whether there is one at all, whoever reads: mostly there is none, and then nobody's need be looked for."""
+    return BreakGlass.objects.filter(reviewed_at__isnull=True).order_by().values_list("pk")[:1]
+
+
+@scoped
+def _open_emergencies(reader: Reader, *, person: Any) -> QuerySet[BreakGlass]:
+    rows = _unexplained(person)
+    if scoping.holds(reader, Permission.MANAGE_ACCESS):
+        rows |= _for_review(reader, person)
+    return rows.select_related(*ROWS).order_by("-id")[:SHOWN]
+
+
 def emergencies(user: Any) -> list[Notice]:
-    """What nobody has reviewed yet, above the overview: for who has to explain it or may review it; one query, two for managers."""
-    rows = (
-        unexplained(user) | for_review(user)
-        if scoping.holds(user, Permission.MANAGE_ACCESS)
-        else unexplained(user)
-    )
+    """What nobody has reviewed yet, above the overview: for who has to explain it or may review it; two queries, one while there is none."""
     found = []
-    for glass in rows.select_related(*ROWS).order_by("-id")[:SHOWN]:
+    for glass in _open_emergencies(user, person=user.pk) if _any_open() else ():
         what = "waits for your explanation" if glass.person_id == user.pk else "has not been reviewed"
         words = f"{glass.person} broke glass: {glass.role} on {glass.scope}, and it {what}"
         found.append(

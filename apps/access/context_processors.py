@@ -9,6 +9,7 @@ from django.urls import reverse
 from apps.core import navigation
 
 from .choices import Permission
+from .scoped import reader_of
 from .scoping import holds, scopes_of
 
 #: Seconds that the words beside the reader's name are kept; what they may do is asked anew on every request.
@@ -36,8 +37,9 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated or request.headers.get("HX-Request"):
         return {}
+    reader = reader_of(user)
     groups: dict[str, list[dict[str, Any]]] = {}
-    shown = [(item, reverse(item.url_name)) for item in navigation.items() if holds(user, item.permission)]
+    shown = [(item, reverse(item.url_name)) for item in navigation.items() if holds(reader, item.permission)]
     here = max((url for _, url in shown if _is_within(request.path, url)), key=len, default="")
     for item, url in shown:
         groups.setdefault(item.group, []).append(

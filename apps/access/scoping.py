@@ -7,6 +7,7 @@ is visible to nobody but who holds the permission on everything.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ from django.db import models
 from django.db.models import Q
 from django.http import Http404
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from apps.core.compiled import compiled
 
 from .choices import WHOLE_INSTANCE, Permission, ScopeKind
 from .models import ScopeGroupPermission, ScopeUserPermission
@@ -41,8 +45,7 @@ class Scopes:
     @property
     def digest(self) -> str:
         """The same for the same scopes, whoever holds them: what was counted for one may be kept by it for the other."""
-        held = (self.everything, sorted(self.accounts), sorted(self.cells), sorted(self.tenants))
-        return sha256(repr(held).encode()).hexdigest()
+        return _digest(self.everything, self.accounts, self.cells, self.tenants)
 
     def covers(self, others: "Scopes") -> bool:
         """Whether whatever lies within `others` lies within these too, so that no row need be asked about."""
@@ -58,6 +61,11 @@ class Scopes:
     def needs_whole_instance(self) -> bool:
         """Whether a tenant's scope counts only where no other tenant is served."""
         return self.permission in WHOLE_INSTANCE
+
+
+@lru_cache(maxsize=512)
+def _digest(everything: bool, *held: frozenset[int]) -> str:
+    return sha256(repr((everything, *map(sorted, held))).encode()).hexdigest()
 
 
 Narrow = Callable[[Scopes], Q]
@@ -138,12 +146,21 @@ def any_of(*conditions: Q, **held: Collection[int]) -> Q:
     return found or Q(pk__in=())
 
 
+def plain(user: Any) -> Any:
+    """The user behind Django's lazy one, of which each attribute is asked for by a detour; a page asks for hundreds."""
+    if type(user) is not SimpleLazyObject:
+        return user
+    bool(user)  # read by now
+    return user._wrapped
+
+
 def scopes_of(user: Any, permission: str) -> Scopes:
     """The scopes on which `user` holds `permission` at this moment; two queries, kept for the request.
 
     What is kept lives on the user object, which a request loads anew, so that a grant taken away
     is gone at the very next request.
     """
+    user = plain(user)
     if permission not in PERMISSIONS:
         raise ValueError(f"no such permission: {permission!r}; choose one of {', '.join(Permission.values)}")
     if not user.is_authenticated or not user.is_active:
@@ -159,18 +176,23 @@ def scopes_of(user: Any, permission: str) -> Scopes:
     return kept.get(permission, Scopes(permission))
 
 
-def _load(user: Any) -> dict[str, Scopes]:
-    """All of a user's scopes, by permission: one query for their own, one for their groups'."""
-    valid = Q(until__isnull=True) | Q(until__gt=timezone.now())
+@compiled
+def _held(*, user: Any, now: Any) -> models.QuerySet[Any, tuple[str, str, list[int]]]:
+    """What a user holds at a moment: permission, kind of scope, ids; their own and their groups'."""
+    valid = Q(until__isnull=True) | Q(until__gt=now)
     columns = ("permission__codename", "content_object__kind")
     # Gathered in the database: a thousand scopes times a role's permissions are nine rows here, not nine thousand.
     ids = ArrayAgg("content_object__object_id")
-    own = ScopeUserPermission.objects.filter(valid, user=user).values(*columns).annotate(ids=ids)
+    own = ScopeUserPermission.objects.filter(valid, user_id=user).values(*columns).annotate(ids=ids)
     groups = ScopeGroupPermission.objects.filter(valid, group__user=user).values(*columns).annotate(ids=ids)
+    held: models.QuerySet[Any, Any] = own.values_list(*columns, "ids")
+    return held.union(groups.values_list(*columns, "ids"), all=True)
+
+
+def _load(user: Any) -> dict[str, Scopes]:
+    """All of a user's scopes, by permission. One query."""
     found: dict[str, dict[str, set[int]]] = {}
-    for codename, kind, held in own.values_list(*columns, "ids").union(
-        groups.values_list(*columns, "ids"), all=True
-    ):
+    for codename, kind, held in _held(user=user.pk, now=timezone.now()):
         found.setdefault(codename, {}).setdefault(kind, set()).update(held)
     return {
         codename: Scopes(
@@ -205,8 +227,9 @@ def holds(user: Any, permission: str) -> bool:
 
 def allowed(user: Any, permission: str, obj: models.Model) -> bool:
     """Whether `user` holds `permission` on this row."""
-    if scopes_of(user, permission).everything:
-        return True
+    scopes = scopes_of(user, permission)
+    if scopes.everything or not scopes:
+        return scopes.everything
     return visible(user, type(obj)._default_manager.filter(pk=obj.pk), permission).exists()
 
 

@@ -4,12 +4,14 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.urls import reverse
 
 from apps.access.choices import ScopeKind
+from apps.access.scoped import Reader, scoped
 from apps.access.scoping import visible
 from apps.accounts.models import Account
+from apps.core.compiled import one_of
 from apps.tenants import panels, search
 
 from .choices import WRONG, Health, InstanceKind
@@ -47,13 +49,16 @@ def register() -> None:
 
 def standings(user: Any, tenant_ids: Collection[int]) -> dict[int, panels.Standing]:
     """The worst health of each tenant's visible instances, and how many there are. One query."""
-    rows = visible(user, Placement.objects.filter(tenant_id__in=tenant_ids)).order_by()
     counts: dict[int, dict[str, int]] = defaultdict(dict)
-    for tenant_id, health, count in rows.values_list("tenant_id", "instance__health").annotate(
-        count=Count("pk")
-    ):
+    for tenant_id, health, count in _by_health(user, ids=list(tenant_ids)):
         counts[tenant_id][health] = count
     return {tenant_id: _standing(by_health) for tenant_id, by_health in counts.items()}
+
+
+@scoped
+def _by_health(reader: Reader, *, ids: Any) -> QuerySet[Placement, tuple[int, str, int]]:
+    rows = visible(reader, Placement.objects.filter(tenant_id=one_of(ids))).order_by()
+    return rows.values_list("tenant_id", "instance__health").annotate(count=Count("pk"))
 
 
 def _standing(by_health: dict[str, int]) -> panels.Standing:
@@ -64,17 +69,18 @@ def _standing(by_health: dict[str, int]) -> panels.Standing:
 
 def placements(user: Any, tenant_ids: Collection[int]) -> dict[int, list[panels.Served]]:
     """The visible instances of each tenant, worst first. One query."""
-    rows = (
-        visible(user, Placement.objects.filter(tenant_id__in=tenant_ids))
-        .select_related("instance__cell__region__account")
-        .order_by("instance__name")
-    )
     found: dict[int, list[panels.Served]] = defaultdict(list)
-    for row in rows:
+    for row in _placed(user, ids=list(tenant_ids)):
         found[row.tenant_id].append(_served(row))
     for served in found.values():
         served.sort(key=lambda one: BADNESS[one.health])
     return found
+
+
+@scoped
+def _placed(reader: Reader, *, ids: Any) -> QuerySet[Placement]:
+    rows = visible(reader, Placement.objects.filter(tenant_id=one_of(ids)))
+    return rows.select_related("instance__cell__region__account").order_by("instance__name")
 
 
 def _served(row: Placement) -> panels.Served:

@@ -6,8 +6,10 @@ from typing import Any
 from django.db.models import QuerySet
 from django.urls import reverse
 
+from apps.access.scoped import Reader, scoped
 from apps.access.scoping import visible
 from apps.core.choices import Tone
+from apps.core.compiled import compiled, one_of
 from apps.core.slots import Notice
 from apps.fleet import notices as of_fleet
 from apps.fleet.models import Placement
@@ -28,8 +30,33 @@ def register() -> None:
 
 def in_force(user: Any) -> QuerySet[HotPatch]:
     """The hot patches in force that `user` sees, first to end first."""
-    rows = HotPatch.objects.filter(in_force_since__isnull=False, ended_at__isnull=True)
-    return visible(user, rows).select_related("tenant", "rollout__release").order_by("until", "pk")
+    return visible(user, _all_in_force()).select_related("tenant", "rollout__release").order_by("until", "pk")
+
+
+def _all_in_force() -> QuerySet[HotPatch]:
+    return HotPatch.objects.filter(in_force_since__isnull=False, ended_at__isnull=True)
+
+
+@compiled
+def _any_in_force() -> QuerySet[HotPatch, Any]:
+    """Whether there is one at all, whoever reads: to narrow them costs many times more, and mostly there is none."""
+    return _all_in_force().order_by().values_list("pk")[:1]
+
+
+@scoped
+def _first_to_end(reader: Reader) -> QuerySet[HotPatch]:
+    return in_force(reader)[:SHOWN]
+
+
+@scoped
+def _of_tenants(reader: Reader, *, ids: Any) -> QuerySet[HotPatch]:
+    return in_force(reader).filter(tenant_id=one_of(ids))
+
+
+@scoped
+def _of_instances(reader: Reader, *, ids: Any) -> QuerySet[HotPatch]:
+    there = Placement.objects.filter(instance_id=one_of(ids)).order_by().values("tenant_id")
+    return in_force(reader).filter(tenant_id__in=there)
 
 
 def notice(patch: HotPatch) -> Notice:
@@ -45,20 +72,22 @@ def notice(patch: HotPatch) -> Notice:
 
 
 def going_on(user: Any) -> list[Notice]:
-    """Those that end first, of those that `user` sees. One query."""
-    return [notice(patch) for patch in in_force(user)[:SHOWN]]
+    """Those that end first, of those that `user` sees. Two queries, one while there is none."""
+    return [notice(patch) for patch in _first_to_end(user)] if _any_in_force() else []
 
 
 def on_tenants(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
-    """By tenant; it has at most one. One query."""
-    return {patch.tenant_id: [notice(patch)] for patch in in_force(user).filter(tenant_id__in=ids)}
+    """By tenant; it has at most one. Two queries, one while there is none."""
+    if not _any_in_force():
+        return {}
+    return {patch.tenant_id: [notice(patch)] for patch in _of_tenants(user, ids=list(ids))}
 
 
 def on_instances(user: Any, ids: Collection[int]) -> dict[int, list[Notice]]:
-    """By instance of the tenant that runs the version. At most two queries."""
-    patches = {
-        p.tenant_id: p for p in in_force(user).filter(tenant__placements__instance_id__in=ids).distinct()
-    }
+    """By instance of the tenant that runs the version. At most three queries, one while there is none."""
+    if not _any_in_force():
+        return {}
+    patches = {patch.tenant_id: patch for patch in _of_instances(user, ids=list(ids))}
     if not patches:
         return {}
     found: dict[int, list[Notice]] = {}

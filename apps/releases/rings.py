@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
+from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.core.arrays import among
 from apps.core.choices import Tone
+from apps.core.compiled import compiled
 from apps.core.context import acting
 from apps.core.events import event, record
 from apps.fleet.models import Placement
@@ -74,18 +76,8 @@ def seats_of(tenant_ids: Collection[int]) -> dict[int, Seat]:
 
 def seats_in_words(tenant_ids: Collection[int]) -> dict[int, tuple[str, str]]:
     """The name of each tenant's ring and by what it is in it, as `seats_of` finds them; empty without rings. One query."""
-    bought = open_subscriptions().filter(tenant_id=OuterRef("pk"), plan__ring_entry__isnull=False)
-    told = JSONObject(ring="plan__ring_entry__ring__name", plan="plan__name")
-    rows = (
-        Tenant.objects.filter(pk__in=among(tenant_ids))
-        .order_by()
-        .annotate(
-            by_plan=Subquery(bought.values(told=told)[:1]),
-            last_ring=Subquery(Ring.objects.order_by("-position").values("name")[:1]),
-        )
-    )
     found: dict[int, tuple[str, str]] = {}
-    for pk, own, by_plan, last in rows.values_list("pk", "ring_entry__ring__name", "by_plan", "last_ring"):
+    for pk, own, by_plan, last in _seated(ids=list(tenant_ids), today=timezone.localdate()):
         if own:
             found[pk] = (own, OWN)
         elif by_plan:
@@ -93,6 +85,21 @@ def seats_in_words(tenant_ids: Collection[int]) -> dict[int, tuple[str, str]]:
         elif last:
             found[pk] = (last, IN_NONE)
     return found
+
+
+@compiled
+def _seated(*, ids: Any, today: Any) -> QuerySet[Tenant, Any]:
+    bought = open_subscriptions(today).filter(tenant_id=OuterRef("pk"), plan__ring_entry__isnull=False)
+    told = JSONObject(ring="plan__ring_entry__ring__name", plan="plan__name")
+    return (
+        Tenant.objects.filter(pk__in=among(ids))
+        .order_by()
+        .annotate(
+            by_plan=Subquery(bought.values(told=told)[:1]),
+            last_ring=Subquery(Ring.objects.order_by("-position").values("name")[:1]),
+        )
+        .values_list("pk", "ring_entry__ring__name", "by_plan", "last_ring")
+    )
 
 
 def rings_of(tenants: Mapping[int, Collection[int]], instance_ids: Collection[int]) -> dict[int, Ring]:

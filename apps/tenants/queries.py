@@ -12,12 +12,16 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import JSONObject
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from apps.access.choices import CHANGING, Permission, ScopeKind
 from apps.access.models import Grant, User
+from apps.access.scoped import Reader, scoped
 from apps.access.scoping import allowed, visible
+from apps.core.arrays import MomentBeside
+from apps.core.compiled import compiled, one_of
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
 from apps.core.slots import Notice
@@ -143,19 +147,16 @@ def find(user: Any, pk: int) -> Tenant:
 
 def tenant_page(user: Any, pk: int) -> TenantPage:
     """The page of one tenant; Http404 for one that the user cannot see."""
-    # With the tenant come its people and names: three queries less on the page that has the most of them.
-    rows: QuerySet[Any] = Tenant.objects.annotate(
-        known_as=_parts(ExternalId, "system", "value"),
-        reached_at=_parts(Domain, "-is_primary", "name"),
-        people=_parts(Contact, "role", "name", "email"),
-    )
-    tenant: Any = get_object_or_404(visible(user, rows), pk=pk)
+    found = _tenant(user, pk=pk)
+    if not found:
+        raise Http404("No such tenant.")
+    (tenant,) = found
     people = [Contact(tenant=tenant, **one) for one in tenant.people]
     served = panels.placements(user, [pk]).get(pk, ())
     lines = operations_of(user, served)
     return TenantPage(
         tenant=tenant,
-        subscriptions=list(tenant.subscriptions.select_related("plan")),
+        subscriptions=_subscriptions(tenant=pk),
         standing=panels.standing_of(served),
         served=_lines(served, lines),
         total=len(served),
@@ -170,6 +171,22 @@ def tenant_page(user: Any, pk: int) -> TenantPage:
     )
 
 
+@scoped
+def _tenant(reader: Reader, *, pk: Any) -> QuerySet[Any]:
+    # With the tenant come its people and names: three queries less on the page that has the most of them.
+    rows: QuerySet[Any] = Tenant.objects.annotate(
+        known_as=_parts(ExternalId, "system", "value"),
+        reached_at=_parts(Domain, "-is_primary", "name"),
+        people=_parts(Contact, "role", "name", "email"),
+    )
+    return visible(reader, rows).filter(pk=pk)
+
+
+@compiled
+def _subscriptions(*, tenant: Any) -> QuerySet[Subscription]:
+    return Subscription.objects.filter(tenant_id=tenant).select_related("plan")
+
+
 def _parts(model: type[Contact] | type[Domain] | type[ExternalId], *columns: str) -> ArraySubquery:
     """A tenant's rows of a model as an array of objects with these columns, in the order of the columns."""
     rows: QuerySet[Any] = model._default_manager.filter(tenant_id=OuterRef("pk")).order_by(*columns)
@@ -179,11 +196,15 @@ def _parts(model: type[Contact] | type[Domain] | type[ExternalId], *columns: str
 
 def operations_of(user: Any, served: Sequence[panels.Served]) -> list[Line]:
     """The open operations on what serves a tenant, then the last ones that ended; FEW in all."""
-    ids = [one.instance_id for one in served]
-    rows = Operation.objects.filter(target_type="instance", target_id__in=ids).select_related("actor")
-    found = list(visible(user, rows).defer("notes").order_by("-id")[:FEW]) if ids else []
+    found = _newest_on(user, ids=[one.instance_id for one in served]) if served else []
     found.sort(key=lambda operation: (operation.state not in OPEN, -operation.pk))
     return [Line(operation, operations.kind_label(operation.kind)) for operation in found]
+
+
+@scoped
+def _newest_on(reader: Reader, *, ids: Any) -> QuerySet[Operation]:
+    rows = Operation.objects.filter(target_type="instance", target_id=one_of(ids)).select_related("actor")
+    return visible(reader, rows).defer("notes").order_by("-id")[:FEW]
 
 
 def _lines(served: Sequence[panels.Served], lines: Sequence[Line]) -> list[ServedLine]:
@@ -200,15 +221,28 @@ def events_of(
     Two queries, each by its own index: one over both would read the events of everybody. What happened to
     another tenant of a shared instance is not told.
     """
-    rows = Event.objects.select_related("actor").order_by("-at", "-id")
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
-    own = visible(user, rows.filter(tenant_id=tenant.pk))[:limit]
-    there = Q(pk__in=())
-    for one in served:
-        there |= Q(instance_id=one.instance_id, at__gte=one.since)
-    around = visible(user, rows.filter(there, tenant_id__isnull=True))[:limit] if served else ()
+    before = search.LARGEST_ID if before is None else before - 1
+    own = _own_events(user, limit, tenant=tenant.pk, before=before)
+    there = {one.instance_id: one.since for one in served}
+    around = (
+        _events_around(user, limit, ids=list(there), since=list(there.values()), before=before)
+        if there
+        else ()
+    )
     return list(heapq.merge(own, around, key=_age))[:limit]
+
+
+@scoped
+def _own_events(reader: Reader, limit: int, *, tenant: Any, before: Any) -> QuerySet[Event]:
+    rows = visible(reader, Event).filter(tenant_id=tenant, pk__lte=before)
+    return rows.select_related("actor").order_by("-at", "-id")[:limit]
+
+
+@scoped
+def _events_around(reader: Reader, limit: int, *, ids: Any, since: Any, before: Any) -> QuerySet[Event]:
+    there = Q(instance_id=one_of(ids), at__gte=MomentBeside("instance_id", ids, since))
+    rows = visible(reader, Event).filter(there, tenant_id__isnull=True, pk__lte=before)
+    return rows.select_related("actor").order_by("-at", "-id")[:limit]
 
 
 def _age(event: Event) -> tuple[float, int]:

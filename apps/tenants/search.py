@@ -8,13 +8,16 @@ may not see never uses up a place. Text goes in as parameters; no regular expres
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
 
+from apps.access.scoped import Reader, reader_of, scoped
 from apps.access.scoping import scopes_of, visible
+from apps.core.compiled import Compiled, one_of
 
 from .models import Tenant
 
@@ -150,10 +153,10 @@ def lookup(user: Any, text: str, *, limit: int = 20) -> list[Found]:
 
 def _search(seen: "_Seen", text: str, limit: int) -> list[Found]:
     sources = list(_sources.values())
-    found = _run(_strict(sources, seen, text), sources, _params(seen, text, limit))
+    found = _run(_strict(sources, seen, text), sources, _params(text, limit))
     if _may_guess(text, found):
         known = {hit.tenant_id for hit in found}
-        similar = _run(_similar(sources, seen, text), sources, _params(seen, text, limit))
+        similar = _run(_similar(sources, seen, text), sources, _params(text, limit))
         found += [hit for hit in similar if hit.tenant_id not in known][:GUESSES]
     return found[:limit]
 
@@ -170,15 +173,16 @@ def _lookup_then_narrow(user: Any, text: str, limit: int) -> list[Found] | None:
     readers see most of what they look for, and then the few best hits are asked for one by one.
     """
     hits = _search(_Seen(user, narrow_tenants=False), text, limit)
-    mine = set(
-        visible(user, Tenant.objects.filter(pk__in=[hit.tenant_id for hit in hits])).values_list(
-            "pk", flat=True
-        )
-    )
+    mine = _mine(user, ids=[hit.tenant_id for hit in hits]) if hits else []
     # Guesses beside a hidden hit, or a list cut at its end: what was cut off may have been the reader's.
     if len(mine) < len(hits):
         return None
     return hits
+
+
+@scoped
+def _mine(reader: Reader, *, ids: Any) -> QuerySet[Tenant, int]:
+    return visible(reader, Tenant.objects.filter(pk=one_of(ids))).order_by().values_list("pk", flat=True)
 
 
 def _may_guess(text: str, found: list[Found]) -> bool:
@@ -202,12 +206,9 @@ class _Seen:
     def __init__(self, user: Any, *, narrow_tenants: bool = True) -> None:
         self.user = user
         self.narrow_tenants = narrow_tenants
-        self.params: dict[str, Any] = {}
         scopes = scopes_of(user, "view")
         self.everything = scopes.everything
-        self.tenants = (
-            "" if self.everything or not narrow_tenants else self._subquery(visible(user, Tenant), "tenants")
-        )
+        self.tenants = "" if self.everything or not narrow_tenants else _ids(visible, user, Tenant)
         #: Tenants seen through accounts and cells are collected once: planned into each part of the union, the
         #: joins to placements and instances took longer to plan than to run. A few tenants by id are cheaper there.
         self.shared = ""
@@ -222,20 +223,25 @@ class _Seen:
         if source.rows is None:
             return "" if not self.narrow_tenants else f" AND {source.tenant} IN ({self.tenants})"
         # OFFSET 0 keeps the planner from joining all that is visible: asked row by row, it is two index look-ups.
-        rows = self._subquery(source.rows(self.user), source.word)
+        rows = _ids(source.rows, self.user)
         return f" AND EXISTS (SELECT 1 FROM ({rows}) seen (key) WHERE seen.key = {source.key} OFFSET 0)"  # noqa: S608
 
-    def _subquery(self, rows: QuerySet[Any], name: str) -> str:
-        sql, params = rows.order_by().values("pk").query.sql_with_params()
-        names = [f"{name.replace(' ', '_')}_{number}" for number in range(len(params))]
-        self.params.update(zip(names, params, strict=True))
-        return str(sql % tuple(f"%({one})s" for one in names))
+
+def _ids(rows: Callable[..., QuerySet[Any]], user: Any, *more: Any) -> str:
+    """A statement for the ids of what a user sees. Raises EmptyResultSet where that is nothing, whatever there is."""
+    if not (statement := _ids_for(rows, reader_of(user), *more)):
+        raise EmptyResultSet
+    return statement
 
 
-def _params(seen: _Seen, text: str, limit: int) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def _ids_for(rows: Callable[..., QuerySet[Any]], reader: Reader, *more: Any) -> str:
+    return Compiled(rows(reader, *more).order_by().values("pk")).statement
+
+
+def _params(text: str, limit: int) -> dict[str, Any]:
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return {
-        **seen.params,
         "text": text,
         "length": len(text),
         "prefix": f"{escaped}%",

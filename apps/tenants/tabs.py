@@ -11,8 +11,10 @@ from . import panels, queries
 from .models import Tenant
 
 
-def tabs_of(user: Any, tenant: Tenant, active: str) -> list[dict[str, Any]]:
-    """The tabs that the reader may open, in order."""
+def tabs_of(
+    user: Any, tenant: Tenant, active: str, *, sees_access: bool | None = None
+) -> list[dict[str, Any]]:
+    """The tabs that the reader may open, in order. `sees_access`: as `may_see_access` answered; None: it is asked."""
     tabs = [("now", "tenants:tenant", "Now"), ("timeline", "tenants:timeline", "Timeline")]
     # Whoever reads the page may view the tenant: that is not asked again.
     tabs += [
@@ -20,7 +22,7 @@ def tabs_of(user: Any, tenant: Tenant, active: str) -> list[dict[str, Any]]:
         for tab in panels.tabs
         if tab.permission == Permission.VIEW or allowed(user, tab.permission, tenant)
     ]
-    if queries.may_see_access(user, tenant):
+    if queries.may_see_access(user, tenant) if sees_access is None else sees_access:
         tabs.append(("access", "tenants:access", "Who may touch it"))
     return [
         {"label": label, "url": reverse(url_name, args=[tenant.pk]), "active": name == active}

@@ -46,7 +46,11 @@ def tenant(request: HttpRequest, pk: int) -> HttpResponse:
     page = queries.tenant_page(request.user, pk)
     if page.contacts and not is_part(request):
         _record_contacts_read(request.user, page.tenant)
-    return render(request, template, {"page": page, "tabs": tabs_of(request.user, page.tenant, "now")})
+    return render(
+        request,
+        template,
+        {"page": page, "tabs": tabs_of(request.user, page.tenant, "now", sees_access=page.may_see_access)},
+    )
 
 
 #: Seconds for which one reader's look at one tenant's contacts is told once.
@@ -66,7 +70,10 @@ def timeline(request: HttpRequest, pk: int) -> HttpResponse:
     return render(
         request,
         "tenants/timeline.html",
-        {"page": page, "tabs": tabs_of(request.user, page.tenant, "timeline")},
+        {
+            "page": page,
+            "tabs": tabs_of(request.user, page.tenant, "timeline", sees_access=page.may_see_access),
+        },
     )
 
 
@@ -75,7 +82,9 @@ def access(request: HttpRequest, pk: int) -> HttpResponse:
     """Who may touch one tenant, and by which grant."""
     page = queries.access_page(request.user, pk)
     return render(
-        request, "tenants/access.html", {"page": page, "tabs": tabs_of(request.user, page.tenant, "access")}
+        request,
+        "tenants/access.html",
+        {"page": page, "tabs": tabs_of(request.user, page.tenant, "access", sees_access=page.may_see_access)},
     )
 
 

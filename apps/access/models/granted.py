@@ -1,10 +1,13 @@
 """Users, scopes, roles, grants; guardian keeps the permissions, on scopes and only there."""
 
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser, Group, UserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
+from apps.core.compiled import compiled
 from apps.core.models import BaseModel, Recorded
 from apps.core.querysets import RecordedQuerySet
 
@@ -13,6 +16,18 @@ from ..choices import Permission, ScopeKind, UserKind
 
 class RecordedUserManager(UserManager.from_queryset(RecordedQuerySet)):  # type: ignore[misc]
     """Django's user manager over a queryset whose bulk writes are recorded."""
+
+    def get(self, *args: Any, **kwargs: Any) -> "User":
+        """As Django's. By the key alone, as each request asks who is signed in, its statement is compiled once.
+
+        Not in a manager that Django derives from this one, such as a group's members: those narrow.
+        """
+        pk = kwargs.get("pk")
+        is_plain = type(self) is RecordedUserManager and not (self._db or self._hints or args)
+        if is_plain and len(kwargs) == 1 and type(pk) is int and (rows := _user(pk=pk)):
+            return rows[0]
+        found: User = super().get(*args, **kwargs)
+        return found
 
 
 class User(Recorded, AbstractUser):
@@ -44,6 +59,12 @@ class User(Recorded, AbstractUser):
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
+
+
+@compiled
+def _user(*, pk: Any) -> "models.QuerySet[User]":
+    rows: models.QuerySet[User] = User.objects.filter(pk=pk)
+    return rows
 
 
 class Scope(BaseModel):

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from apps.core.compiled import compiled
 from apps.core.slots import Link
 from apps.fleet import charting, notices
 from apps.fleet.models import Instance
@@ -31,13 +33,18 @@ def source_for(
     cell_id: int | None, account_id: int | None, what: str, sources: list[TelemetrySource] | None = None
 ) -> TelemetrySource | None:
     """The source of a place that has `what` (a column): its cell's, else its account's, else everything's. One query."""
-    rows = sources if sources is not None else list(TelemetrySource.objects.filter(is_enabled=True))
+    rows = sources if sources is not None else _enabled()
     fitting = [
         s
         for s in rows
         if getattr(s, what) and s.cell_id in (None, cell_id) and s.account_id in (None, account_id)
     ]
     return min(fitting, key=lambda s: (s.cell_id is None, s.account_id is None, s.name), default=None)
+
+
+@compiled
+def _enabled() -> QuerySet[TelemetrySource]:
+    return TelemetrySource.objects.filter(is_enabled=True)
 
 
 def _of(instance: Instance, what: str) -> TelemetrySource | None:

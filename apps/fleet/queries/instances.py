@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
-from django.shortcuts import get_object_or_404
+from django.http import Http404
 
 from apps.access.choices import Permission
+from apps.access.scoped import Reader, scoped
 from apps.access.scoping import scopes_of, visible
 from apps.core.enriching import EnrichedQuerySet
 from apps.core.models import Event
@@ -170,35 +171,72 @@ ASKED = (Permission.READ_LOGS, Permission.DIAGNOSE, Permission.RESTART, Permissi
 
 
 def instance_head(user: Any, pk: int) -> InstanceHead:
-    """The instance and what is going on with it: three queries, and those of `notices` and `links`. Http404 for one that `user` cannot see."""
-    view = scopes_of(user, Permission.VIEW)
-    granted = {p.value for p in ASKED if scopes_of(user, p).covers(view)}
-    one = Instance.objects.filter(pk=OuterRef("pk"))
-    asked = {
-        f"may_{p.value}": Exists(visible(user, one, p))
-        for p in ASKED
-        if p.value not in granted and scopes_of(user, p)
-    }
-    if view.tenants:  # else who sees the instance sees it by its cell or account
-        asked["sees_cell"] = Exists(visible(user, Cell.objects.filter(pk=OuterRef("cell_id"))))
-    found = visible(user, Instance.objects.select_related("cell__region__account", "certificate__issued_by"))
-    instance = get_object_or_404(found.annotate(**asked), pk=pk)
-    rows = operations_on(user, instance)
-    may = frozenset(granted | {p.value for p in ASKED if getattr(instance, f"may_{p.value}", False)})
+    """The instance and what is going on with it: three queries at most, and those of `notices` and `links`. Http404 for one that `user` cannot see."""
+    found = _instance(user, pk=pk)
+    if not found:
+        raise Http404("No such instance.")
+    (instance,) = found
+    may = frozenset(_granted(user) | {p.value for p in ASKED if getattr(instance, f"may_{p.value}", False)})
+    last = _last_operations(user, pk=pk)
+    # With fewer than there is room for, those that are open are among them.
+    under_way = (
+        _open_operations(user, pk=pk)
+        if len(last) == LAST_OPERATIONS
+        else sorted((o for o in last if o.is_open), key=lambda o: o.pk)
+    )
     return InstanceHead(
         instance,
         may,
         bool(getattr(instance, "sees_cell", True)),
-        [line_of(o) for o in rows.filter(state__in=OPEN).order_by("id")[:LAST_OPERATIONS]],
-        [line_of(o) for o in rows[:LAST_OPERATIONS]],
+        [line_of(o) for o in under_way],
+        [line_of(o) for o in last],
         notices.of_instances(user, [pk]).get(pk, ()),
         notices.links(user, instance, may),
     )
 
 
+def _granted(user: Any) -> set[str]:
+    """The permissions asked about that whoever sees an instance holds on it, too."""
+    view = scopes_of(user, Permission.VIEW)
+    return {p.value for p in ASKED if scopes_of(user, p).covers(view)}
+
+
+@scoped
+def _instance(reader: Reader, *, pk: Any) -> QuerySet[Instance]:
+    granted = _granted(reader)
+    one = Instance.objects.filter(pk=OuterRef("pk"))
+    asked = {
+        f"may_{p.value}": Exists(visible(reader, one, p))
+        for p in ASKED
+        if p.value not in granted and scopes_of(reader, p)
+    }
+    if scopes_of(
+        reader, Permission.VIEW
+    ).tenants:  # else who sees the instance sees it by its cell or account
+        asked["sees_cell"] = Exists(visible(reader, Cell.objects.filter(pk=OuterRef("cell_id"))))
+    found = visible(
+        reader, Instance.objects.select_related("cell__region__account", "certificate__issued_by")
+    )
+    return found.annotate(**asked).filter(pk=pk)
+
+
+@scoped
+def _last_operations(reader: Reader, *, pk: Any) -> QuerySet[Operation]:
+    return _operations_on(reader, pk)[:LAST_OPERATIONS]
+
+
+@scoped
+def _open_operations(reader: Reader, *, pk: Any) -> QuerySet[Operation]:
+    return _operations_on(reader, pk).filter(state__in=OPEN).order_by("id")[:LAST_OPERATIONS]
+
+
 def operations_on(user: Any, instance: Instance) -> QuerySet[Operation]:
     """The operations on an instance that `user` sees, newest first."""
-    rows = Operation.objects.filter(target_type="instance", target_id=instance.pk)
+    return _operations_on(user, instance.pk)
+
+
+def _operations_on(user: Any, pk: Any) -> QuerySet[Operation]:
+    rows = Operation.objects.filter(target_type="instance", target_id=pk)
     return visible(user, rows.select_related("actor").defer("notes")).order_by("-id")
 
 
@@ -223,16 +261,26 @@ class Served:
 
 def served_by(user: Any, instance: Instance) -> Served:
     """Placements visible to `user`, by the tenant's name: on a shared instance a tenant's scope shows that tenant only."""
-    rows = (
-        visible(user, Placement).filter(instance=instance).select_related("tenant").order_by("tenant__name")
-    )
-    found = list(rows[: PLACEMENTS + 1])
+    found = _placed_on(user, pk=instance.pk)
     return Served(found[:PLACEMENTS], len(found) > PLACEMENTS)
+
+
+@scoped
+def _placed_on(reader: Reader, *, pk: Any) -> QuerySet[Placement]:
+    rows = visible(reader, Placement).filter(instance_id=pk).select_related("tenant")
+    return rows.order_by("tenant__name")[: PLACEMENTS + 1]
 
 
 def timeline(user: Any, limit: int = TIMELINE, **about: int) -> list[Event]:
     """Events about an `instance_id` or `cell_id` that `user` sees, newest first."""
-    return list(visible(user, Event).filter(**about).order_by("-at", "-id").select_related("actor")[:limit])
+    ((column, pk),) = about.items()
+    return _events(user, column, limit, pk=pk)
+
+
+@scoped
+def _events(reader: Reader, column: str, limit: int, *, pk: Any) -> QuerySet[Event]:
+    rows = visible(reader, Event).filter(**{column: pk})
+    return rows.order_by("-at", "-id").select_related("actor")[:limit]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from django.contrib.postgres.aggregates import ArrayAgg
 from django.core.cache import cache
-from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, Subquery, Sum
+from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
+from apps.accounts.choices import Cloud
 from apps.core.models import Event
-from apps.operations.choices import State
-from apps.operations.models import Operation
-from apps.tenants.models import Tenant
 
 from ..choices import WRONG, Health, ProviderName
-from ..models import Cell, Instance, Placement
+from ..models import Placement
+from . import overview_rows as read
+from .overview_rows import AFFECTING, CellLine, Seen
 
 #: One square per instance up to this many in sight; past that, bars.
 SQUARES = 2_000
@@ -41,11 +41,7 @@ BOARD_ROWS = 60
 #: Instances drawn singly on a line of the board that is a bar.
 SINGLES = 24
 RECENT_EVENTS = 12
-#: What is read of an instance on the board: enough to say what is wrong with it, too.
-DRAWN = ("id", "name", "cell_id", "version", "health", "health_detail", "health_since", "wanted")
 BOARDS = {"cell": "By cell", "account": "By account", "version": "By version"}
-#: Health in which an instance's tenants are not served as they should be.
-AFFECTING = (Health.FAILING, Health.DEGRADED)
 
 
 class Tally(NamedTuple):
@@ -115,19 +111,19 @@ class BoardRow:
         return max(0, self.wrong - len(self.dots))
 
 
-@dataclass(slots=True)
+@dataclass
 class Overview:
     """Everything on the page but what is wrong and what changed (`wrong.py`, `recent_events`)."""
 
     by: str
     as_of: datetime
     tallies: list[Tally]
-    cells: dict[int, Cell]
+    cells: dict[int, CellLine]
     work: Work
     tenants: int
     affected: int
     at_risk: dict[str, Decimal]
-    newest_wrong: list[Instance] = field(default_factory=list)
+    newest_wrong: list[Seen] = field(default_factory=list)
     rows: list[BoardRow] = field(default_factory=list)
     hidden_rows: int = 0
     has_squares: bool = True
@@ -139,15 +135,15 @@ class Overview:
         Simulated cells tell nothing of it: of those, only what has changed is read.
         """
         cells = [cell for cell in self.cells.values() if cell.provider != ProviderName.SIMULATED]
-        looks = [getattr(cell, "looked_at", None) for cell in cells]
+        looks = [cell.looked_at for cell in cells]
         last = max((look for look in looks if look is not None), default=None)
         return last if last and (self.as_of - last).total_seconds() > STALE_SECONDS else None
 
-    @property
+    @cached_property
     def total(self) -> int:
         return sum(tally.number for tally in self.tallies)
 
-    @property
+    @cached_property
     def health(self) -> Counter[str]:
         return _roll(self.tallies, lambda t: t.health)
 
@@ -176,7 +172,7 @@ class Overview:
 
     @property
     def accounts(self) -> int:
-        return len({cell.region.account_id for cell in self.cells.values()})
+        return len({cell.account_id for cell in self.cells.values()})
 
 
 def _roll(tallies: Iterable[Tally], key: Any) -> Counter[str]:
@@ -202,7 +198,7 @@ def overview(user: Any, by: str = "cell") -> Overview:
     )
     page.has_squares = page.total <= SQUARES
     _lay_board(page, list(_dots(user, page)))
-    page.newest_wrong.sort(key=lambda one: one.health_since, reverse=True)
+    page.newest_wrong.sort(key=lambda one: one.since, reverse=True)
     return page
 
 
@@ -216,9 +212,8 @@ def fleet_tally(user: Any) -> tuple[datetime, list[Tally]]:
     if (kept := cache.get(key)) is not None:
         as_of, rows = kept
         return as_of, [Tally(*row) for row in rows]
-    columns = ("cell_id", "health", "version")
     as_of = timezone.now()
-    rows = list(visible(user, Instance).order_by(*columns).values_list(*columns).annotate(number=Count("*")))
+    rows = read.counts(user)
     if sum(row[-1] for row in rows) > SQUARES:
         cache.set(key, (as_of, rows), TALLY_SECONDS)
     return as_of, [Tally(*row) for row in rows]
@@ -228,42 +223,21 @@ def _key(name: str, user: Any) -> str:
     return f"overview:{name}:{scopes_of(user, Permission.VIEW).digest}"
 
 
-def cells_of(user: Any, tallies: Iterable[Tally]) -> dict[int, Cell]:
+def cells_of(user: Any, tallies: Iterable[Tally]) -> dict[int, CellLine]:
     """The cells that hold visible instances and those the user sees empty.
 
     `is_seen`: they may open it. `looked_at`: when a probe last wrote what it saw of one instance there; each look is
-    at all of them, so that one stands for the cell.
+    at all of them, so that one stands for the cell. None for a simulated cell.
     """
-    held = {tally.cell_id for tally in tallies}
-    seen = visible(user, Cell)
-    some = visible(user, Instance).filter(cell=OuterRef("pk")).order_by()
-    rows = (
-        Cell.objects.filter(Q(pk__in=held) | Q(pk__in=seen.order_by().values("pk")))
-        .annotate(
-            is_seen=Exists(seen.filter(pk=OuterRef("pk"))), looked_at=Subquery(some.values("observed_at")[:1])
-        )
-        .select_related("region__account")
-        .order_by("name")
-    )
-    return {cell.pk: cell for cell in rows}
+    found = read.cells(user, held=list({tally.cell_id for tally in tallies}))
+    return {cell.pk: cell for cell in map(CellLine._make, found)}
 
 
 def work_now(user: Any) -> Work:
     """Operations that run, wait, or failed in the last 24 hours, and which instances are being changed."""
-    running, since = Q(state=State.RUNNING), timezone.now() - timedelta(hours=24)
-    waiting = Q(state__in=(State.PENDING, State.AWAITING_APPROVAL))
-    failed = Q(state=State.FAILED, finished_at__gte=since)
-    row = (
-        visible(user, Operation)
-        .filter(running | waiting | failed)
-        .aggregate(
-            running=Count("pk", filter=running),
-            waiting=Count("pk", filter=waiting),
-            failed=Count("pk", filter=failed),
-            changing=ArrayAgg("target_id", filter=running & Q(is_changing=True, target_type="instance")),
-        )
-    )
-    return Work(row["running"], row["waiting"], row["failed"], frozenset(row["changing"] or ()))
+    for running, waiting, failed, changing in read.work(user, since=timezone.now() - timedelta(hours=24)):
+        return Work(running, waiting, failed, frozenset(changing or ()))
+    return Work()
 
 
 def served_tenants(user: Any, *, is_large: bool = False) -> int:
@@ -279,15 +253,7 @@ def served_tenants(user: Any, *, is_large: bool = False) -> int:
 
 def affected_tenants(user: Any) -> tuple[int, dict[str, Decimal]]:
     """Tenants on failing or degraded instances, and by currency what their open subscriptions bring in a month."""
-    hit = visible(user, Placement).filter(instance__health__in=AFFECTING).order_by().values("tenant_id")
-    rows = (
-        Tenant.objects.filter(pk__in=hit)
-        .order_by()
-        .annotate(bought=FilteredRelation("subscriptions", condition=Q(subscriptions__ends_on__isnull=True)))
-        .values_list("bought__currency")
-        .annotate(n=Count("pk", distinct=True), money=Sum("bought__monthly_price"))
-    )
-    found = list(rows)
+    found = read.affected(user)
     return sum(n for _, n, _ in found), {
         currency: money for currency, _, money in found if currency and money
     }
@@ -295,24 +261,18 @@ def affected_tenants(user: Any) -> tuple[int, dict[str, Decimal]]:
 
 def recent_events(user: Any, *, limit: int = RECENT_EVENTS) -> list[Event]:
     """What happened in the last hour, newest first."""
-    since = timezone.now() - timedelta(hours=1)
-    return list(
-        visible(user, Event).filter(at__gte=since).order_by("-at", "-id").select_related("actor")[:limit]
-    )
+    return read.events(user, limit, since=timezone.now() - timedelta(hours=1))
 
 
 def _dots(user: Any, page: Overview) -> Iterable[Dot]:
     """All visible instances while they fit into sight; past that the newest of what is wrong. What is wrong is kept on the page."""
-    rows = visible(user, Instance)
-    if not page.has_squares:
-        if not page.wrong:
-            return
-        rows = rows.filter(health__in=WRONG).order_by("-health_since")[: BOARD_ROWS * SINGLES]
-    for row in rows.values_list(*DRAWN):
-        pk, name, cell_id, version, health, *_ = row
-        if health in WRONG:
-            page.newest_wrong.append(Instance.from_db(rows.db, DRAWN, row))
-        yield Dot(pk, name, cell_id, version, "changing" if pk in page.work.changing else health)
+    if not page.has_squares and not page.wrong:
+        return
+    for seen in map(Seen._make, read.drawn(user, None if page.has_squares else BOARD_ROWS * SINGLES)):
+        if seen.health in WRONG:
+            page.newest_wrong.append(seen)
+        state = "changing" if seen.pk in page.work.changing else seen.health
+        yield Dot(seen.pk, seen.name, seen.cell_id, seen.version, state)
 
 
 def _lay_board(page: Overview, dots: list[Dot]) -> None:
@@ -337,7 +297,7 @@ def _keys(page: Overview) -> Any:
     if page.by == "version":
         return lambda row: row.version
     if page.by == "account":
-        return lambda row: page.cells[row.cell_id].region.account_id if row.cell_id in page.cells else 0
+        return lambda row: page.cells[row.cell_id].account_id if row.cell_id in page.cells else 0
     return lambda row: row.cell_id
 
 
@@ -348,26 +308,29 @@ def _rows(page: Overview) -> dict[Any, BoardRow]:
         return {v: BoardRow(v, v or "none yet", url=_filtered(version=v) if v else "") for v in found}
     if page.by == "account":
         return _account_rows(page.cells)
+    url = reverse("fleet:cell", args=[0])  # once, not for each cell
     return {
         pk: BoardRow(
             pk,
             cell.name,
-            cell.region.code,
-            url=reverse("fleet:cell", args=[pk]) if getattr(cell, "is_seen", False) else "",
+            cell.region,
+            url=url.replace("/0/", f"/{pk}/") if cell.is_seen else "",
             locked=cell.locked_reason,
         )
         for pk, cell in page.cells.items()
     }
 
 
-def _account_rows(cells: Mapping[int, Cell]) -> dict[Any, BoardRow]:
-    accounts = sorted({cell.region.account for cell in cells.values()}, key=lambda account: account.name)
-    seen = {cell.region.account_id for cell in cells.values() if getattr(cell, "is_seen", False)}
+def _account_rows(cells: Mapping[int, CellLine]) -> dict[Any, BoardRow]:
+    seen = {cell.account_id for cell in cells.values() if cell.is_seen}
     return {
-        a.pk: BoardRow(
-            a.pk, a.name, a.get_cloud_display(), url=_filtered(account=a.name) if a.pk in seen else ""
+        cell.account_id: BoardRow(
+            cell.account_id,
+            cell.account,
+            Cloud(cell.cloud).label,
+            url=_filtered(account=cell.account) if cell.account_id in seen else "",
         )
-        for a in accounts
+        for cell in sorted(cells.values(), key=lambda cell: cell.account)
     }
 
 

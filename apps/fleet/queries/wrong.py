@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, Count, F, IntegerField, Min, Q, When
+from django.db.models import Case, Count, F, IntegerField, Min, Q, QuerySet, When
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.access.choices import Permission
+from apps.access.scoped import Reader, scoped
 from apps.access.scoping import scopes_of, visible
+from apps.core.compiled import one_of
 from apps.operations.choices import OPEN, State
 from apps.operations.models import Operation
 from apps.operations.queries import kind_label
@@ -20,6 +22,7 @@ from apps.operations.queries import kind_label
 from ..choices import WRONG, Health
 from ..models import Instance, Placement
 from .overview import Overview
+from .overview_rows import Seen
 
 #: The newest of what is wrong that are looked at; counts come from the tally and know all.
 LOOKED_AT = 200
@@ -33,7 +36,7 @@ SUSPECT_WITHIN = timedelta(hours=1)
 class WrongLine:
     """One instance that is wrong, or the many of one cell."""
 
-    instances: list[Instance]
+    instances: list[Seen]
     cell_id: int
     cell: str
     is_group: bool
@@ -48,7 +51,7 @@ class WrongLine:
     ids: set[int] = field(default_factory=set)
 
     @property
-    def first(self) -> Instance:
+    def first(self) -> Seen:
         return self.instances[0]
 
     @property
@@ -119,7 +122,7 @@ def wrong_now(user: Any, page: Overview) -> list[WrongLine]:
     return lines
 
 
-def _grouped(rows: Sequence[Instance], page: Overview) -> list[WrongLine]:
+def _grouped(rows: Sequence[Seen], page: Overview) -> list[WrongLine]:
     wrong_in: dict[int, Counter[str]] = {}
     totals: Counter[int] = Counter()
     for tally in page.tallies:
@@ -146,39 +149,40 @@ def _add_tenants(user: Any, lines: Sequence[WrongLine]) -> None:
     """How many tenants each line's instances serve, and the name where it is one. One query."""
     groups = [line.cell_id for line in lines if line.is_group]
     singles = [line.first.pk for line in lines if not line.is_group]
-    in_groups = Q(instance__cell_id__in=groups, instance__health__in=WRONG)
-    # One key for both: an instance's id, or a cell's id below zero.
-    key = Case(
-        When(instance__cell_id__in=groups, then=-F("instance__cell_id")),
-        default=F("instance_id"),
-        output_field=IntegerField(),
-    )
-    rows = (
-        visible(user, Placement)
-        .filter(Q(instance_id__in=singles) | in_groups)
-        .order_by()
-        .annotate(key=key)
-        .values_list("key")
-        .annotate(n=Count("tenant_id", distinct=True), name=Min("tenant__name"))
-    )
-    found = {row[0]: (row[1], row[2]) for row in rows}
+    found = {
+        key: (n, name)
+        for key, n, name in _tenants(user, bool(groups), bool(singles), groups=groups, singles=singles)
+    }
     for line in lines:
         line.tenants, name = found.get(-line.cell_id if line.is_group else line.first.pk, (0, ""))
         line.tenant = name if line.tenants == 1 else ""
 
 
+@scoped
+def _tenants(
+    reader: Reader, has_groups: bool, has_singles: bool, *, groups: Any, singles: Any
+) -> QuerySet[Placement, tuple[int, int, str]]:
+    # Left out where there is none: a plan for both reads what neither needs.
+    in_groups = Q(instance__cell_id=one_of(groups)) if has_groups else Q(pk__in=())
+    alone = Q(instance_id=one_of(singles)) if has_singles else Q(pk__in=())
+    # One key for both: an instance's id, or a cell's id below zero.
+    key = Case(
+        When(in_groups, then=-F("instance__cell_id")), default=F("instance_id"), output_field=IntegerField()
+    )
+    return (
+        visible(reader, Placement)
+        .filter(alone | in_groups & Q(instance__health__in=WRONG))
+        .order_by()
+        .annotate(key=key)
+        .values_list("key")
+        .annotate(n=Count("tenant_id", distinct=True), name=Min("tenant__name"))
+    )
+
+
 def _add_operations(user: Any, lines: Sequence[WrongLine]) -> None:
     """The last operation on each within the past hour: what may have done it, and what may be mending it. One query."""
     ids = [pk for line in lines for pk in line.ids]
-    since = timezone.now() - SUSPECT_WITHIN
-    rows = (
-        visible(user, Operation)
-        .filter(target_type="instance", target_id__in=ids, is_changing=True)
-        .filter(Q(created_at__gte=since) | Q(state__in=OPEN))
-        .select_related("actor")
-        .order_by("target_id", "-id")
-        .distinct("target_id")
-    )
+    rows = _last_on(user, ids=ids, since=timezone.now() - SUSPECT_WITHIN)
     last = {operation.target_id: operation for operation in rows}
     for line in lines:
         found = [last[pk] for pk in line.ids if pk in last]
@@ -188,6 +192,18 @@ def _add_operations(user: Any, lines: Sequence[WrongLine]) -> None:
             ended.sort(key=lambda operation: -operation.pk)
             line.suspect = ended[0]
             line.overlap = sum(1 for operation in ended if _same(operation, ended[0]))
+
+
+@scoped
+def _last_on(reader: Reader, *, ids: Any, since: Any) -> QuerySet[Operation]:
+    return (
+        visible(reader, Operation)
+        .filter(target_type="instance", target_id=one_of(ids), is_changing=True)
+        .filter(Q(created_at__gte=since) | Q(state__in=OPEN))
+        .select_related("actor")
+        .order_by("target_id", "-id")
+        .distinct("target_id")
+    )
 
 
 def _same(one: Operation, other: Operation) -> bool:
@@ -201,7 +217,12 @@ def _add_permission(user: Any, lines: Sequence[WrongLine]) -> None:
     if scopes_of(user, Permission.RESTART).covers(scopes_of(user, Permission.VIEW)):
         may = set(singles)
     else:
-        rows = visible(user, Instance.objects.filter(pk__in=singles), Permission.RESTART)
-        may = set(rows.order_by().values_list("pk", flat=True))
+        may = set(_restartable(user, ids=singles)) if singles else set()
     for line in lines:
         line.may_restart = not line.is_group and line.first.pk in may
+
+
+@scoped
+def _restartable(reader: Reader, *, ids: Any) -> QuerySet[Instance, int]:
+    rows = visible(reader, Instance.objects.filter(pk=one_of(ids)), Permission.RESTART)
+    return rows.order_by().values_list("pk", flat=True)
