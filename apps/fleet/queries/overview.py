@@ -184,8 +184,7 @@ def _roll(tallies: Iterable[Tally], key: Any) -> Counter[str]:
 
 def overview(user: Any, by: str = "cell") -> Overview:
     """The overview as `user` may see it, its board by cell, account or version."""
-    as_of, tallies = fleet_tally(user)
-    affected, at_risk = affected_tenants(user) if any(t.health in AFFECTING for t in tallies) else (0, {})
+    as_of, tallies, (affected, at_risk) = _counted(user)
     page = Overview(
         by=by if by in BOARDS else "cell",
         as_of=as_of,
@@ -203,20 +202,27 @@ def overview(user: Any, by: str = "cell") -> Overview:
 
 
 def fleet_tally(user: Any) -> tuple[datetime, list[Tally]]:
-    """Counts by cell, health and version, and the moment they are of: up to `TALLY_SECONDS` ago for a large fleet.
+    """Counts by cell, health and version, and the moment they are of: up to `TALLY_SECONDS` ago for a large fleet."""
+    return _counted(user)[:2]
 
-    `COUNT(*)`, so that the index answers alone. A hundred people who look at 100,000 instances cost one count a
-    second, not a hundred. Kept by scopes: whose scopes change, or end, is counted for anew.
+
+def _counted(user: Any) -> tuple[datetime, list[Tally], tuple[int, dict[str, Decimal]]]:
+    """Counts as `fleet_tally` gives them, and the tenants that were affected then, as `affected_tenants` gives them.
+
+    A hundred people who look at 100,000 instances cost one count a second, not a hundred. Kept by scopes: whose scopes
+    change, or end, is counted for anew.
     """
     key = _key("tally", user)
     if (kept := cache.get(key)) is not None:
-        as_of, rows = kept
-        return as_of, [Tally(*row) for row in rows]
+        as_of, rows, affected = kept
+        return as_of, [Tally(*row) for row in rows], affected
     as_of = timezone.now()
     rows = read.counts(user)
-    if sum(row[-1] for row in rows) > SQUARES:
-        cache.set(key, (as_of, rows), TALLY_SECONDS)
-    return as_of, [Tally(*row) for row in rows]
+    tallies = [Tally(*row) for row in rows]
+    affected = affected_tenants(user) if any(t.health in AFFECTING for t in tallies) else (0, {})
+    if sum(tally.number for tally in tallies) > SQUARES:
+        cache.set(key, (as_of, rows, affected), TALLY_SECONDS)
+    return as_of, tallies, affected
 
 
 def _key(name: str, user: Any) -> str:
