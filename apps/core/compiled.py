@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import QuerySet, Value
+from django.db.models import Model, QuerySet, Value
 
 R = TypeVar("R")
 
@@ -147,5 +147,9 @@ def compiled(build: "Callable[..., QuerySet[Any, R]]") -> Callable[..., list[R]]
 
 @lru_cache(maxsize=KEPT)
 def kept(build: Callable[..., Any], names: tuple[str, ...], shape: tuple[Any, ...]) -> Compiled[Any]:
-    """What a function builds for a shape, compiled."""
+    """What a function builds for a shape, compiled. Raises TypeError for a row as a shape: it is equal to what it was before it changed."""
+    if rows := [one for one in shape if isinstance(one, Model)]:
+        raise TypeError(
+            f"{build.__qualname__} would be kept for {rows[0]!r} as it is now: give what it needs of it"
+        )
     return Compiled(build(*shape, **{name: Given(name) for name in names}))

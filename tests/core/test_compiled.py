@@ -1,5 +1,6 @@
 """A statement that is compiled once asks anew each time."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.db import connection
 from django.db.models import Case, Count, F, IntegerField, QuerySet, Value, When
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from apps.core.arrays import MomentBeside, among
 from apps.core.compiled import Compiled, compiled, kept, one_of
@@ -107,6 +109,17 @@ class TestCompiled:
         with pytest.raises(TypeError, match="give it as an argument"):
             compiled(lambda: Group.objects.filter(name=name))
 
+    def test_a_person_is_no_shape(self) -> None:
+        """Somebody is equal to who they were before their scopes changed: `access.scoped` is for who reads."""
+
+        @compiled
+        def mine(user: Any, *, name: Any) -> QuerySet[Group]:
+            return Group.objects.filter(user=user, name=name)
+
+        for user in (make_user(), SimpleLazyObject(make_user)):
+            with pytest.raises(TypeError, match="as it is now"):
+                mine(user, name="c")
+
     def test_what_is_asked_without_its_values_is_refused(self) -> None:
         with pytest.raises(TypeError, match="asked with name"):
             _named("is")
@@ -130,3 +143,16 @@ class TestCompiled:
         moments = [now - timedelta(hours=2), now - timedelta(hours=4)]
         assert since(ids=[1, 2], moments=moments) == ["1 1", "2 3"]
         assert since(ids=[2, 1], moments=moments) == ["1 1", "1 3"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_ask_the_same_statement_each_for_its_own() -> None:
+    def ask(number: int) -> list[str]:
+        try:
+            return [group.name for _ in range(20) for group in _named("is", name=("a'b", "c")[number % 2])]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(ask, range(16)))
+    assert found == [[("a'b", "c")[number % 2]] * 20 for number in range(16)]
