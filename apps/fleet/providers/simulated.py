@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 from django.db import connection
 
+from apps.core.texts import natural
+
 from .arguments import checked, find
 from .base import (
     Argument,
@@ -35,7 +37,6 @@ from .base import (
     ServedCertificate,
     Target,
 )
-from .local.versions import natural
 from .synthetic import observation, samples
 
 # Each order as (instance, version, generation); what the order does not need is empty or 0.

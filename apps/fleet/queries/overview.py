@@ -23,6 +23,7 @@ from apps.access.choices import Permission
 from apps.access.scoping import scopes_of, visible
 from apps.accounts.choices import Cloud
 from apps.core.models import Event
+from apps.core.texts import natural
 
 from ..choices import WRONG, Health, ProviderName
 from ..models import Placement
@@ -310,7 +311,7 @@ def _keys(page: Overview) -> Any:
 def _rows(page: Overview) -> dict[Any, BoardRow]:
     """Empty rows of the board, in the order they are shown."""
     if page.by == "version":
-        found = sorted({tally.version for tally in page.tallies}, key=_natural, reverse=True)
+        found = sorted({tally.version for tally in page.tallies}, key=natural, reverse=True)
         return {v: BoardRow(v, v or "none yet", url=_filtered(version=v) if v else "") for v in found}
     if page.by == "account":
         return _account_rows(page.cells)
@@ -342,10 +343,3 @@ def _account_rows(cells: Mapping[int, CellLine]) -> dict[Any, BoardRow]:
 
 def _filtered(**query: str) -> str:
     return f"{reverse('fleet:instances')}?{urlencode(query)}"
-
-
-def _natural(version: str) -> list[tuple[int, str]]:
-    """Sorts 4.10 after 4.9."""
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part) for part in version.replace("-", ".").split(".")
-    ]

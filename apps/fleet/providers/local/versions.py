@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from apps.core.texts import natural
 
 from ..base import ProviderError, UnknownVersion
 from .commands import COMMANDS
@@ -75,9 +76,3 @@ def program(directory: Path, version: str) -> Path:
 def installed(directory: Path) -> list[str]:
     """All versions in natural order (1.9 before 1.10)."""
     return sorted((path.parent.name for path in directory.glob("*/manifest.json")), key=natural)
-
-
-def natural(version: str) -> list[tuple[int, int, str]]:
-    """A sort key: numbers by value, before words."""
-    parts = re.findall(r"\d+|[A-Za-z]+", version)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
