@@ -10,8 +10,9 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from apps.access import explaining, granting, pre_approvals, roles
-from apps.access.models import Grant, Role, User
+from apps.access import asking, explaining, granting, pre_approvals, roles
+from apps.access.choices import RequestState
+from apps.access.models import AccessRequest, Grant, Role, User
 from apps.access.services import give_grant, scope_for, system_actor
 from tests import factories
 
@@ -112,3 +113,25 @@ def test_a_superuser_and_who_holds_nothing_have_no_end(passing: User, ada: User)
     assert explaining.ends(passing, ["view"], None) is not None
     passing.is_superuser = True
     assert explaining.ends(passing, ["view"], None) is None
+
+
+def test_nor_does_what_is_asked_for_and_given_by_a_yes(passing: User, ada: User) -> None:
+    """Or two who pass would say yes to each other for ever."""
+    viewer = factories.make_role("viewer")
+
+    def asked(minutes: int) -> AccessRequest:
+        return asking.ask(
+            person=ada, role=viewer, kind="everything", name="", minutes=minutes, reason="on call tonight"
+        )
+
+    long = asked(8 * 60)
+    with pytest.raises(PermissionDenied, match="no longer"):
+        asking.decide(long, actor=passing, yes=True, words="")
+    assert not Grant.objects.filter(user=ada).exists()
+    asking.decide(long, actor=passing, yes=False, words="too long for me to give")
+    short = asking.decide(asked(30), actor=passing, yes=True, words="")
+    more = asking.extend(short, person=ada, minutes=40, reason="it goes on")
+    with pytest.raises(PermissionDenied, match="no longer"):
+        asking.decide(more, actor=User.objects.get(pk=passing.pk), yes=True, words="")
+    chief = User.objects.get(username="chief")
+    assert asking.decide(more, actor=chief, yes=True, words="").state == RequestState.GRANTED
