@@ -66,9 +66,8 @@ class Compiled(Generic[R]):
         self._compiler: Any = rows.query.get_compiler(rows.db)
         self._sql, self._names = "", list[str]()
         try:
-            with timezone.override(
-                None
-            ):  # days and hours are the house's, not of the zone of who asked first
+            # Days and hours are the house's, not of the zone of who asked first.
+            with timezone.override(None):
                 sql, params = self._compiler.as_sql()
         except EmptyResultSet:
             self._compiler.connection = None
@@ -76,9 +75,8 @@ class Compiled(Generic[R]):
         self._converters = self._compiler.get_converters(
             [column[0] for column in self._compiler.select[: self._compiler.col_count]]
         )
-        self._compiler.connection = (
-            None  # or the thread's would stay open for as long as the statement is kept
-        )
+        # Or the thread's would stay open for as long as the statement is kept.
+        self._compiler.connection = None
         self._sql, self._names = self._written(sql, params)
         self._bare = self._sql.replace("%%", "%")  # sent as it is: the driver need not look for places in it
 

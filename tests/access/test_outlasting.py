@@ -15,6 +15,7 @@ from apps.access.choices import RequestState
 from apps.access.models import AccessRequest, Grant, Role, User
 from apps.access.services import give_grant, scope_for, system_actor
 from tests import factories
+from tests.access.scim import Directory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,3 +136,16 @@ def test_nor_does_what_is_asked_for_and_given_by_a_yes(passing: User, ada: User)
         asking.decide(more, actor=User.objects.get(pk=passing.pk), yes=True, words="")
     chief = User.objects.get(username="chief")
     assert asking.decide(more, actor=chief, yes=True, words="").state == RequestState.GRANTED
+
+
+def test_a_directory_of_who_passes_names_nobody_anew_who_stays(passing: User) -> None:
+    """To name somebody anew is to be them, and they are there when the hour is over."""
+    directory = Directory(passing)
+    stays, leaves = directory.person("stays"), directory.person("leaves")
+    factories.grant(stays, "viewer")
+    factories.grant(leaves, "viewer", until=timezone.now() + HOUR / 2)
+    for person, status in ((stays, 403), (leaves, 200)):
+        mine = {"op": "replace", "path": 'emails[type eq "work"].value', "value": f"{person}@mine.example"}
+        assert directory.patch(f"Users/{person.pk}", mine).status_code == status, person
+    ends = {"op": "replace", "path": "active", "value": False}
+    assert directory.patch(f"Users/{stays.pk}", ends).status_code == 200
