@@ -113,7 +113,8 @@ def decide(request: AccessRequest, *, actor: Any, yes: bool, words: str) -> Acce
     """Say yes or no to somebody else's request.
 
     Raises Http404 for who does not manage access there, PermissionDenied for one's own and for a role above
-    one's own there, NotGiven when it does not wait (any more), or a no without a reason.
+    one's own there or for longer than one holds it oneself, NotGiven when it does not wait (any more), or a no
+    without a reason.
     """
     if request.person_id == actor.pk:
         raise PermissionDenied("Nobody decides on their own request; ask a colleague who manages access.")
@@ -131,6 +132,7 @@ def decide(request: AccessRequest, *, actor: Any, yes: bool, words: str) -> Acce
         locked.decided_by, locked.decision = actor, words
         if yes:
             granting.check_may_give(actor, locked.role, obj)
+            granting.check_outlasts(actor, locked.role.permissions, obj, _until(locked, timezone.now()))
             _grant(locked, given_by=actor)
         else:
             locked.state, locked.decided_at = RequestState.REFUSED, timezone.now()
@@ -242,16 +244,20 @@ def _pre_approval(request: AccessRequest) -> PreApproval | None:
     )
 
 
-def _grant(request: AccessRequest, *, given_by: Any) -> None:
-    """Turn a request into a grant with an end; what is held already is never cut short."""
-    now = timezone.now()
+def _until(request: AccessRequest, now: datetime) -> datetime:
+    """When what is asked for would end, given now; what is held already is never cut short. Raises NotGiven where it has no end."""
     held = Grant.objects.filter(user=request.person, role=request.role, scope=request.scope).first()
     if held is not None and held.until is None:
         raise NotGiven(f"{request.person} holds it for good already.")
     begins = max(now, held.until) if held and held.until and request.extends_id else now
     until: datetime = begins + timedelta(minutes=request.minutes)
-    if held and held.until:
-        until = max(until, held.until)
+    return max(until, held.until) if held and held.until else until
+
+
+def _grant(request: AccessRequest, *, given_by: Any) -> None:
+    """Turn a request into a grant with an end."""
+    now = timezone.now()
+    until = _until(request, now)
     grant = services.give_grant(
         to=request.person, role=request.role, scope=request.scope, until=until, actor=given_by,
         reason=request.reason,

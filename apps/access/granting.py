@@ -123,8 +123,11 @@ def check_may_join(actor: Any, group: Group) -> None:
         check_outlasts(actor, role.permissions, obj)  # a membership has no end
 
 
-def holds_more(person: User, actor: Any) -> bool:
-    """Whether `person` may do something, somewhere, that `actor` may not do there: then they are not the actor's to change."""
+def holds_more(person: User, actor: Any, *, counts_ends: bool = False) -> bool:
+    """Whether `person` may do something, somewhere, that `actor` may not do there: then they are not the actor's to change.
+
+    `counts_ends`: or may do it for longer, for what would make the actor them.
+    """
     if actor.is_superuser:
         return False
     if person.is_superuser:
@@ -133,7 +136,10 @@ def holds_more(person: User, actor: Any) -> bool:
     standing = Q(until__isnull=True) | Q(until__gt=timezone.now())
     for grant in Grant.objects.filter(held, standing).select_related("role", "scope").distinct():
         try:
-            check_may_give(actor, grant.role, object_of(grant.scope))
+            obj = object_of(grant.scope)
+            check_may_give(actor, grant.role, obj)
+            if counts_ends:
+                check_outlasts(actor, grant.role.permissions, obj, grant.until)
         except PermissionDenied:
             return True
         except NotGiven:  # what it was on is gone

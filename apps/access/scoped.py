@@ -50,19 +50,23 @@ def reader_of(user: Any) -> Reader:
     if isinstance(user, Reader):
         return user
     scopes_of(user, "view")
-    # All that `scopes_of` looks at. A token that narrows, or scopes that are read anew, make another reader.
-    standing = (
+    kept: tuple[Any, Reader] | None = getattr(user, "_reader", None)
+    if kept is not None and kept[0] == _standing(user):
+        return kept[1]
+    reader = _reader(frozenset(scopes_of(user, permission) for permission in PERMISSIONS))
+    # As it is now: for a token that may not look, the scopes were read only by the line above.
+    user._reader = _standing(user), reader
+    return reader
+
+
+def _standing(user: Any) -> tuple[Any, ...]:
+    """All that `scopes_of` looks at. A token that narrows, or scopes that are read anew, make another reader."""
+    return (
         user.is_authenticated and user.is_active,
         user.is_superuser,
         getattr(user, "_only", None),
         getattr(user, "_scopes", None),
     )
-    kept: tuple[Any, Reader] | None = getattr(user, "_reader", None)
-    if kept is not None and kept[0] == standing:
-        return kept[1]
-    reader = _reader(frozenset(scopes_of(user, permission) for permission in PERMISSIONS))
-    user._reader = standing, reader
-    return reader
 
 
 def scoped(build: Callable[..., "QuerySet[Any, R]"]) -> Callable[..., list[R]]:

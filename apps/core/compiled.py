@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import Model, QuerySet, Value
+from django.utils import timezone
 
 R = TypeVar("R")
 
@@ -65,12 +66,17 @@ class Compiled(Generic[R]):
         self._compiler: Any = rows.query.get_compiler(rows.db)
         self._sql, self._names = "", list[str]()
         try:
-            sql, params = self._compiler.as_sql()
+            # Days and hours are the house's, not of the zone of who asked first.
+            with timezone.override(None):
+                sql, params = self._compiler.as_sql()
         except EmptyResultSet:
+            self._compiler.connection = None
             return  # nothing fits, whatever is given
         self._converters = self._compiler.get_converters(
             [column[0] for column in self._compiler.select[: self._compiler.col_count]]
         )
+        # Or the thread's would stay open for as long as the statement is kept.
+        self._compiler.connection = None
         self._sql, self._names = self._written(sql, params)
         self._bare = self._sql.replace("%%", "%")  # sent as it is: the driver need not look for places in it
 
@@ -87,7 +93,7 @@ class Compiled(Generic[R]):
             if isinstance(value, Given):
                 names.append(value.name)
                 return "%s"
-            if isinstance(value, date):  # a datetime is one too
+            if any(isinstance(one, date) for one in (value if isinstance(value, list | tuple) else [value])):
                 raise ValueError(
                     f"{value!r} would be kept in a statement of {self._rows.model.__name__}: give it by keyword"
                 )

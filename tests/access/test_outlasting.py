@@ -10,10 +10,12 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from apps.access import explaining, granting, pre_approvals, roles
-from apps.access.models import Grant, Role, User
+from apps.access import asking, explaining, granting, pre_approvals, roles
+from apps.access.choices import RequestState
+from apps.access.models import AccessRequest, Grant, Role, User
 from apps.access.services import give_grant, scope_for, system_actor
 from tests import factories
+from tests.access.scim import Directory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,3 +114,38 @@ def test_a_superuser_and_who_holds_nothing_have_no_end(passing: User, ada: User)
     assert explaining.ends(passing, ["view"], None) is not None
     passing.is_superuser = True
     assert explaining.ends(passing, ["view"], None) is None
+
+
+def test_nor_does_what_is_asked_for_and_given_by_a_yes(passing: User, ada: User) -> None:
+    """Or two who pass would say yes to each other for ever."""
+    viewer = factories.make_role("viewer")
+
+    def asked(minutes: int) -> AccessRequest:
+        return asking.ask(
+            person=ada, role=viewer, kind="everything", name="", minutes=minutes, reason="on call tonight"
+        )
+
+    long = asked(8 * 60)
+    with pytest.raises(PermissionDenied, match="no longer"):
+        asking.decide(long, actor=passing, yes=True, words="")
+    assert not Grant.objects.filter(user=ada).exists()
+    asking.decide(long, actor=passing, yes=False, words="too long for me to give")
+    short = asking.decide(asked(30), actor=passing, yes=True, words="")
+    more = asking.extend(short, person=ada, minutes=40, reason="it goes on")
+    with pytest.raises(PermissionDenied, match="no longer"):
+        asking.decide(more, actor=User.objects.get(pk=passing.pk), yes=True, words="")
+    chief = User.objects.get(username="chief")
+    assert asking.decide(more, actor=chief, yes=True, words="").state == RequestState.GRANTED
+
+
+def test_a_directory_of_who_passes_names_nobody_anew_who_stays(passing: User) -> None:
+    """To name somebody anew is to be them, and they are there when the hour is over."""
+    directory = Directory(passing)
+    stays, leaves = directory.person("stays"), directory.person("leaves")
+    factories.grant(stays, "viewer")
+    factories.grant(leaves, "viewer", until=timezone.now() + HOUR / 2)
+    for person, status in ((stays, 403), (leaves, 200)):
+        mine = {"op": "replace", "path": 'emails[type eq "work"].value', "value": f"{person}@mine.example"}
+        assert directory.patch(f"Users/{person.pk}", mine).status_code == status, person
+    ends = {"op": "replace", "path": "active", "value": False}
+    assert directory.patch(f"Users/{stays.pk}", ends).status_code == 200

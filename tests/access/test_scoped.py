@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.db.models import QuerySet
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -18,7 +19,16 @@ from apps.access.scoped import Reader, reader_of, scoped
 from apps.access.scoping import PERMISSIONS, scopes_of, visible
 from apps.access.sessions import SessionStore
 from apps.fleet.models import Instance
-from tests.factories import as_system, grant, make_cell, make_instance, make_tenant, make_user, place
+from tests.factories import (
+    as_system,
+    grant,
+    make_cell,
+    make_instance,
+    make_role,
+    make_tenant,
+    make_user,
+    place,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -94,6 +104,14 @@ class TestScoped:
         assert _seen(user, Permission.VIEW) == []
         assert _seen(user, Permission.EXPORT) == [instance.pk]
 
+    def test_scopes_that_are_read_anew_make_another_reader_whatever_the_token_may(self) -> None:
+        user, instance = make_user(), make_instance()
+        user._only = frozenset({Permission.EXPORT.value})  # type: ignore[attr-defined]
+        assert _seen(user, Permission.EXPORT) == []
+        make_role("exporter", ["export"])
+        grant(user, "exporter", ScopeKind.CELL, instance.cell)
+        assert _seen(user, Permission.EXPORT) == [instance.pk]
+
     def test_who_is_no_longer_active_sees_nothing(self) -> None:
         user, instance = make_user(superuser=True), make_instance()
         assert _seen(user, Permission.VIEW) == [instance.pk]
@@ -108,6 +126,12 @@ class TestWhoIsSignedIn:
         for asked in ({"pk": 0}, {"pk": user.pk, "username": "another"}):
             with pytest.raises(User.DoesNotExist):
                 User.objects.get(**asked)
+
+    def test_a_migration_gets_the_users_of_its_time(self) -> None:
+        """A migration's manager is of this class, and of another model: one with the columns that there are then."""
+        user = make_user()
+        model = MigrationLoader(connection).project_state().apps.get_model("access", "User")
+        assert type(model.objects.get(pk=user.pk)) is model
 
     def test_members_of_a_group_stay_its_members(self) -> None:
         member, other = make_user(), make_user()

@@ -1,13 +1,18 @@
 """A statement that is compiled once asks anew each time."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.db.models import Case, Count, F, IntegerField, QuerySet, Value, When
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import TruncDate
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -104,6 +109,16 @@ class TestCompiled:
         with pytest.raises(ValueError, match="give it by keyword"):
             Compiled(rows)
 
+    def test_nor_among_others(self) -> None:
+        told = RawSQL("SELECT unnest(%s::date[])", [[date(2026, 1, 1)]])
+        with pytest.raises(ValueError, match="give it by keyword"):
+            Compiled(Event.objects.annotate(day=TruncDate("at")).filter(day__in=told))
+
+    def test_days_are_not_of_the_zone_of_who_asked_first(self) -> None:
+        with timezone.override("Pacific/Auckland"):
+            kept_then = Compiled(Event.objects.annotate(day=TruncDate("at")))
+        assert kept_then.statement == Compiled(Event.objects.annotate(day=TruncDate("at"))).statement
+
     def test_what_a_function_holds_on_to_is_refused(self) -> None:
         name = "c"
         with pytest.raises(TypeError, match="give it as an argument"):
@@ -156,3 +171,21 @@ def test_threads_ask_the_same_statement_each_for_its_own() -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(ask, range(16)))
     assert found == [[("a'b", "c")[number % 2]] * 20 for number in range(16)]
+
+
+@pytest.mark.parametrize("kind", ["is", "holds"])
+def test_no_statement_holds_on_to_the_connection_of_a_thread_that_has_ended(kind: str) -> None:
+    """A server's threads come and go; each connection that outlived its thread would be the database's to keep open."""
+    left: list[Any] = []
+
+    def ask() -> None:
+        kept.cache_clear()
+        _named(kind, name="c")
+        left.append(weakref.ref(connection.connection))
+
+    thread = Thread(target=ask)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert kept.cache_info().currsize
+    assert left[0]() is None

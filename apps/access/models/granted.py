@@ -20,10 +20,12 @@ class RecordedUserManager(UserManager.from_queryset(RecordedQuerySet)):  # type:
     def get(self, *args: Any, **kwargs: Any) -> "User":
         """As Django's. By the key alone, as each request asks who is signed in, its statement is compiled once.
 
-        Not in a manager that Django derives from this one, such as a group's members: those narrow.
+        Not in a manager that Django derives from this one, such as a group's members: those narrow. Nor in one of
+        another class, such as a migration's of the time: its users are no `User`, and lack columns.
         """
         pk = kwargs.get("pk")
-        is_plain = type(self) is RecordedUserManager and not (self._db or self._hints or args)
+        is_own = type(self) is RecordedUserManager and self.model is User
+        is_plain = is_own and not (self._db or self._hints or args)
         if is_plain and len(kwargs) == 1 and type(pk) is int and (rows := _user(pk=pk)):
             return rows[0]
         found: User = super().get(*args, **kwargs)

@@ -87,13 +87,15 @@ class Client:
                 ) from error
 
     def check_may_be(self, person: User) -> None:
-        """Pass, or raise ScimError 403 for who may do more than the client may give: to name them anew is to be them."""
+        """Pass, or raise ScimError 403 for who may do more, or for longer, than the client may give: to name them anew is to be them."""
         standing = Q(grants__until__isnull=True) | Q(grants__until__gt=timezone.now())
         held = Q(grants__user=person) | Q(grants__group__user=person)
         promised = Q(pk__in=PreApproval.objects.filter(group__user=person).values("role"))
         self._check(str(person), _allowed_by(held & standing) | _allowed_by(promised))
-        if granting.holds_more(person, self.answers):
-            raise beyond(f"{person} may do more than {self.token.owner}, who answers for this token.")
+        if granting.holds_more(person, self.answers, counts_ends=True):
+            raise beyond(
+                f"{person} may do more than {self.token.owner}, who answers for this token, or for longer."
+            )
 
     def _check(self, whose: str, allowed: frozenset[str]) -> None:
         if lacking := sorted(Permission(code).label for code in allowed - self.may_give):
