@@ -17,6 +17,8 @@ from .focus import BY_NAME, CATEGORIES, Source, Type, select
 SHOWN = 5
 #: The longest values that statements and facts can hold.
 LONGEST = {"provider": 80, "billing_account": 200, "service": 120, "sub_account": 200, "currency": 3}
+#: Times that are kept as days, and the years in which one can be meant; DuckDB also reads "infinity" and the year 20260.
+KEPT_TIMES, YEARS = ("started", "period_start", "period_end"), (1900, 2199)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def check_lines(
             first = connection.execute(
                 f"SELECT line, CAST({check.shown} AS VARCHAR) FROM ({lines}) WHERE {check.broken} ORDER BY line LIMIT {SHOWN}"
             ).fetchall()
-            told = [{"line": line, "value": (value or "")[:120]} for line, value in first]
+            told = [{"line": line, "value": (value or "")[:120].replace("\0", "")} for line, value in first]
             findings.append(
                 Finding(check.rule, check.message, check.column, check.is_error, file, count, told)
             )
@@ -144,9 +146,18 @@ def _column_checks(source: Source) -> Iterator[Check]:
     if column.type == Type.TIME and source.is_text:
         bad = f"{raw} IS NOT NULL AND {value} IS NULL"
         yield Check("value.type", f"{told} cannot be read as a time (ISO 8601).", bad, raw, told)
+    if column.name in KEPT_TIMES:
+        first, last = YEARS
+        yield Check(
+            "time.far", f"{told} lies outside the years {first} to {last}.",
+            f"{value} < TIMESTAMP '{first}-01-01' OR {value} >= TIMESTAMP '{last + 1}-01-01'", raw, told,
+        )  # fmt: skip
     if longest := LONGEST.get(column.name):
         yield Check(
             "value.too_long", f"{told} is longer than {longest} characters.", f"length({value}) > {longest}", value, told, of=value,
+        )  # fmt: skip
+        yield Check(
+            "value.zero", f"{told} has a zero byte, with which no text can be kept.", f"contains({value}, chr(0))", value, told, of=value,
         )  # fmt: skip
     if column.type == Type.TAGS and source.is_text:
         yield Check(

@@ -98,7 +98,8 @@ def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
             shown, by = _keys(keys, found)
             names = ", ".join(f"max({name}) AS {name}" for name in named)
             parts.append(f"SELECT {shown}, {names} FROM ({focus.select(path, number, found)}){by}")
-    names = ", ".join(f"max({name}) AS {name}" for name in named)
+    # A zero byte cannot be kept, and is not worth refusing a bill for.
+    names = ", ".join(f"replace(max({name}), chr(0), '') AS {name}" for name in named)
     duck.execute(
         f"CREATE OR REPLACE TABLE names AS SELECT {', '.join(keys)}, {names} FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL"
     )

@@ -187,6 +187,17 @@ def test_who_earns_nothing_is_cut_up_once(fleet: dict[str, Any], earning: tuple[
     assert sum(one.tenants for one in made if one.is_largest) == 3
 
 
+@pytest.mark.parametrize(
+    "billed", ["0.000000000001", "0.000000000003", "-0.000000000001", "99999999999999999999"]
+)
+def test_a_tenant_is_rounded_as_its_parts_are(fleet: dict[str, Any], billed: str) -> None:
+    """Half a unit of what is kept goes the same way by either reading, and no sum has too many digits to be told."""
+    deliver(as_csv(tagged(billed, "acme")))
+    user = factories.make_user(superuser=True)
+    rows = margins.margins(user, [SEPTEMBER], "EUR")[0].rows
+    assert sum(one.cost for one in rows) == found("account", user=user).total.cost != 0
+
+
 def costs_of(
     run: Run, tenants: list[Any], drawn: random.Random
 ) -> tuple[list[MonthlyCost], list[TenantCost]]:
