@@ -17,6 +17,7 @@ from .focus import BY_NAME, CATEGORIES, Source, Type, select
 SHOWN = 5
 #: The longest values that statements and facts can hold.
 LONGEST = {"provider": 80, "billing_account": 200, "service": 120, "sub_account": 200, "currency": 3}
+TOO_FINE = "{} has more than 18 places after the point; nothing is rounded silently."
 #: Times that are kept as days, and the years in which one can be meant; DuckDB also reads "infinity" and the year 20260.
 KEPT_TIMES, YEARS = ("started", "period_start", "period_end"), (1900, 2199)
 
@@ -136,13 +137,16 @@ def _column_checks(source: Source) -> Iterator[Check]:
         yield Check("value.type", f"{told} cannot be read as a number.", bad, raw, told)
         yield Check(
             "number.too_fine",
-            f"{told} has more than 18 places after the point; nothing is rounded silently.",
+            TOO_FINE.format(told),
             f"{value} IS NOT NULL AND {_too_fine(text, value)}", raw, told,
         )  # fmt: skip
     elif column.type == Type.MONEY and source.places is None:
         yield Check(
             "value.type", f"{told} is too large.", f"{raw} IS NOT NULL AND {value} IS NULL", raw, told
         )
+        if source.type.startswith("DECIMAL"):
+            digits = f"regexp_matches(CAST({raw} AS VARCHAR), '\\.\\d{{18}}\\d*[1-9]')"
+            yield Check("number.too_fine", TOO_FINE.format(told), digits, raw, told)
     if column.type == Type.TIME and source.is_text:
         bad = f"{raw} IS NOT NULL AND {value} IS NULL"
         yield Check("value.type", f"{told} cannot be read as a time (ISO 8601).", bad, raw, told)

@@ -31,7 +31,7 @@ from .store import Taken, Unusable
 
 #: A delivery that was not imported may come again and is then read again.
 READ_AGAIN = (BillState.REFUSED, BillState.FAILED)
-TOO_LARGE = "Its amounts add up to more than twenty digits before the point, which is more than is kept."
+TOO_LARGE = "Its amounts add up to more than can be kept (twenty digits before the point) or shared out."
 
 
 class Refusal(Exception):
@@ -169,7 +169,7 @@ def read_bill(bill_id: int) -> None:
             except Refusal as refusal:
                 _refuse(bill, refusal)
             except (duckdb.OutOfRangeException, duckdb.ConversionException):
-                # Each line was read: what does not fit is what some of them add up to.
+                # Each line was read: what does not fit is what some of them add up to, or a share of it.
                 _refuse(bill, Refusal([Finding("sum.too_large", TOO_LARGE)]))
 
 

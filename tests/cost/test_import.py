@@ -189,6 +189,20 @@ class TestRefused:
         assert "column.type" in rules_of(bill)
         assert nothing_is_there()
 
+    @pytest.mark.parametrize(
+        ("cost", "is_kept"), [("0.1234567890123456789", False), ("0.123456789012345678", True)]
+    )
+    def test_a_decimal_of_more_places_than_are_kept(self, tmp_path: Path, cost: str, is_kept: bool) -> None:
+        path = tmp_path / "a.parquet"
+        (tmp_path / "a.csv").write_bytes(as_csv([{"BilledCost": cost}]))
+        fine = "BilledCost::DECIMAL(38,20) AS BilledCost"
+        duckdb.sql(
+            f"COPY (SELECT * REPLACE ({fine}) FROM read_csv('{tmp_path}/a.csv', all_varchar = true)) TO '{path}'"
+        )
+        bill = deliver(path.read_bytes(), name="a.parquet")
+        assert rules_of(bill) == (set() if is_kept else {"number.too_fine"})
+        assert statement_total() == (Decimal(cost) if is_kept else 0)
+
     @pytest.mark.parametrize("name", ["a.csv.gz", "a.parquet"])
     def test_a_truncated_file(self, name: str, tmp_path: Path) -> None:
         whole = gzip.compress(as_csv(lines(*range(500)))) if name.endswith("gz") else _parquet(tmp_path)
