@@ -17,6 +17,9 @@ from .focus import BY_NAME, CATEGORIES, Source, Type, select
 SHOWN = 5
 #: The longest values that statements and facts can hold.
 LONGEST = {"provider": 80, "billing_account": 200, "service": 120, "sub_account": 200, "currency": 3}
+TOO_FINE = "{} has more than 18 places after the point; nothing is rounded silently."
+#: Times that are kept as days, and the years in which one can be meant; DuckDB also reads "infinity" and the year 20260.
+KEPT_TIMES, YEARS = ("started", "period_start", "period_end"), (1900, 2199)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def check_lines(
             first = connection.execute(
                 f"SELECT line, CAST({check.shown} AS VARCHAR) FROM ({lines}) WHERE {check.broken} ORDER BY line LIMIT {SHOWN}"
             ).fetchall()
-            told = [{"line": line, "value": (value or "")[:120]} for line, value in first]
+            told = [{"line": line, "value": (value or "")[:120].replace("\0", "")} for line, value in first]
             findings.append(
                 Finding(check.rule, check.message, check.column, check.is_error, file, count, told)
             )
@@ -134,19 +137,31 @@ def _column_checks(source: Source) -> Iterator[Check]:
         yield Check("value.type", f"{told} cannot be read as a number.", bad, raw, told)
         yield Check(
             "number.too_fine",
-            f"{told} has more than 18 places after the point; nothing is rounded silently.",
+            TOO_FINE.format(told),
             f"{value} IS NOT NULL AND {_too_fine(text, value)}", raw, told,
         )  # fmt: skip
     elif column.type == Type.MONEY and source.places is None:
         yield Check(
             "value.type", f"{told} is too large.", f"{raw} IS NOT NULL AND {value} IS NULL", raw, told
         )
+        if source.type.startswith("DECIMAL"):
+            digits = f"regexp_matches(CAST({raw} AS VARCHAR), '\\.\\d{{18}}\\d*[1-9]')"
+            yield Check("number.too_fine", TOO_FINE.format(told), digits, raw, told)
     if column.type == Type.TIME and source.is_text:
         bad = f"{raw} IS NOT NULL AND {value} IS NULL"
         yield Check("value.type", f"{told} cannot be read as a time (ISO 8601).", bad, raw, told)
+    if column.name in KEPT_TIMES:
+        first, last = YEARS
+        yield Check(
+            "time.far", f"{told} lies outside the years {first} to {last}.",
+            f"{value} < TIMESTAMP '{first}-01-01' OR {value} >= TIMESTAMP '{last + 1}-01-01'", raw, told,
+        )  # fmt: skip
     if longest := LONGEST.get(column.name):
         yield Check(
             "value.too_long", f"{told} is longer than {longest} characters.", f"length({value}) > {longest}", value, told, of=value,
+        )  # fmt: skip
+        yield Check(
+            "value.zero", f"{told} has a zero byte, with which no text can be kept.", f"contains({value}, chr(0))", value, told, of=value,
         )  # fmt: skip
     if column.type == Type.TAGS and source.is_text:
         yield Check(

@@ -74,7 +74,7 @@ def group(duck: duckdb.DuckDBPyConnection, opened: Opened, rules: Sequence[Rule]
         found = found if opened.tags == "MAP" else focus.with_text_tags(found)
         files.append(File(number, path, found, keys))
     made = [summing.add_up(duck, file) for file in files]
-    shown = f"kind, day, CAST(last AS DATE) AS period_end, {', '.join(MEASURES)}, lines"
+    shown = f"kind, day, CAST(last AS DATE) AS period_end, {_measures(duck, len(files))}, lines"
     sums = " UNION ALL ".join(f"SELECT {n} AS file, {shown} FROM sums_{n}" for n in range(len(files)))
     duck.execute(f"CREATE OR REPLACE VIEW summed AS {sums}")
     duck.execute(f"CREATE OR REPLACE TABLE kinds_given AS {' UNION ALL '.join(made)}")
@@ -98,7 +98,8 @@ def name_accounts(duck: duckdb.DuckDBPyConnection, opened: Opened) -> None:
             shown, by = _keys(keys, found)
             names = ", ".join(f"max({name}) AS {name}" for name in named)
             parts.append(f"SELECT {shown}, {names} FROM ({focus.select(path, number, found)}){by}")
-    names = ", ".join(f"max({name}) AS {name}" for name in named)
+    # A zero byte cannot be kept, and is not worth refusing a bill for.
+    names = ", ".join(f"replace(max({name}), chr(0), '') AS {name}" for name in named)
     duck.execute(
         f"CREATE OR REPLACE TABLE names AS SELECT {', '.join(keys)}, {names} FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL"
     )
@@ -118,6 +119,18 @@ def _repeats(duck: duckdb.DuckDBPyConnection) -> bool:
         f"SELECT count(DISTINCT tags) * {REPEATS} <= count(*) FROM (SELECT tags FROM lines LIMIT {SAMPLE})"
     ).fetchone()
     return bool(row and row[0])
+
+
+def _measures(duck: duckdb.DuckDBPyConnection, files: int) -> str:
+    """The measures of all files' sums, in one type: of decimals that differ in places DuckDB's UNION keeps the fewest."""
+    described = [
+        dict(duck.execute(f"SELECT column_name, column_type FROM (DESCRIBE sums_{n})").fetchall())
+        for n in range(files)
+    ]
+    return ", ".join(
+        one if len({types[one] for types in described}) == 1 else f"CAST({one} AS {focus.MONEY}) AS {one}"
+        for one in MEASURES
+    )
 
 
 def _take_tags_apart(duck: duckdb.DuckDBPyConnection, tags: Sequence[str], kind: str) -> None:

@@ -31,6 +31,7 @@ from .store import Taken, Unusable
 
 #: A delivery that was not imported may come again and is then read again.
 READ_AGAIN = (BillState.REFUSED, BillState.FAILED)
+TOO_LARGE = "Its amounts add up to more than can be kept (twenty digits before the point) or shared out."
 
 
 class Refusal(Exception):
@@ -167,6 +168,9 @@ def read_bill(bill_id: int) -> None:
                     _import(duck, bill)
             except Refusal as refusal:
                 _refuse(bill, refusal)
+            except (duckdb.OutOfRangeException, duckdb.ConversionException):
+                # Each line was read: what does not fit is what some of them add up to, or a share of it.
+                _refuse(bill, Refusal([Finding("sum.too_large", TOO_LARGE)]))
 
 
 def _begin(bill_id: int) -> bool:
@@ -265,7 +269,10 @@ def _grouped(
             raise Refusal([Finding("file.unreadable", text, file=told)]) from error
         lines += count
     if unread and not any(one.is_error for one in findings):
-        findings.append(Finding("file.unreadable", str(unread).split("\n")[0][:300]))
+        if isinstance(unread, duckdb.OutOfRangeException | duckdb.ConversionException):
+            findings.append(Finding("sum.too_large", TOO_LARGE))
+        else:
+            findings.append(Finding("file.unreadable", str(unread).split("\n")[0][:300]))
     if any(one.is_error for one in findings):
         raise Refusal(findings, lines)
     return lines, findings

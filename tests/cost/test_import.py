@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from unittest import mock
@@ -153,8 +154,13 @@ class TestRefused:
             ({"ChargePeriodStart": "yesterday"}, "value.type"),
             ({"ChargePeriodEnd": "2026-09-04 00:00:00"}, "period.order"),
             ({"ServiceName": "s" * 121}, "value.too_long"),
+            ({"ServiceName": "E\0C2"}, "value.zero"),
+            ({"BillingCurrency": "U\0D"}, "value.zero"),
+            ({"ChargePeriodStart": "infinity", "ChargePeriodEnd": "infinity"}, "time.far"),
+            ({"BillingPeriodStart": "-infinity"}, "time.far"),
+            ({"BillingPeriodEnd": "20260-10-01 00:00:00"}, "time.far"),
         ],
-        ids=lambda value: str(value)[:40],
+        ids=lambda value: repr(value)[:40],
     )
     def test_a_bad_line_refuses_the_whole_and_is_named(self, line: dict[str, str], rule: str) -> None:
         bill = deliver(as_csv([{}, {}, line]))
@@ -162,6 +168,12 @@ class TestRefused:
         (finding,) = [one for one in bill.report["findings"] if one["rule"] == rule]
         assert finding["count"] == 1
         assert finding["lines"][0]["line"] == 4
+        assert nothing_is_there()
+
+    @pytest.mark.parametrize("services", [("EC2", "EC2"), ("EC2", "S3")])
+    def test_amounts_that_add_up_to_more_than_is_kept(self, services: tuple[str, str]) -> None:
+        bill = deliver(as_csv([{"BilledCost": "9" * 20, "ServiceName": one} for one in services]))
+        assert (bill.state, rules_of(bill)) == ("refused", {"sum.too_large"})
         assert nothing_is_there()
 
     def test_a_column_that_lacks(self) -> None:
@@ -176,6 +188,20 @@ class TestRefused:
         bill = deliver(path.read_bytes(), name="a.parquet")
         assert "column.type" in rules_of(bill)
         assert nothing_is_there()
+
+    @pytest.mark.parametrize(
+        ("cost", "is_kept"), [("0.1234567890123456789", False), ("0.123456789012345678", True)]
+    )
+    def test_a_decimal_of_more_places_than_are_kept(self, tmp_path: Path, cost: str, is_kept: bool) -> None:
+        path = tmp_path / "a.parquet"
+        (tmp_path / "a.csv").write_bytes(as_csv([{"BilledCost": cost}]))
+        fine = "BilledCost::DECIMAL(38,20) AS BilledCost"
+        duckdb.sql(
+            f"COPY (SELECT * REPLACE ({fine}) FROM read_csv('{tmp_path}/a.csv', all_varchar = true)) TO '{path}'"
+        )
+        bill = deliver(path.read_bytes(), name="a.parquet")
+        assert rules_of(bill) == (set() if is_kept else {"number.too_fine"})
+        assert statement_total() == (Decimal(cost) if is_kept else 0)
 
     @pytest.mark.parametrize("name", ["a.csv.gz", "a.parquet"])
     def test_a_truncated_file(self, name: str, tmp_path: Path) -> None:
@@ -205,6 +231,20 @@ class TestRefused:
 
 
 class TestLetIn:
+    def test_a_zero_byte_in_a_name_is_left_out(self) -> None:
+        assert deliver(as_csv([{"SubAccountName": "Sub\0 one"}])).state == "imported"
+        assert SubAccount.objects.get().name == "Sub one"
+
+    @pytest.mark.parametrize("year", [1950, 2100])
+    def test_days_far_out_count_on_their_day(self, year: int) -> None:
+        assert (
+            deliver(
+                as_csv([{"ChargePeriodStart": f"{year}-02-03", "ChargePeriodEnd": f"{year}-02-04"}])
+            ).state
+            == "imported"
+        )
+        assert DailyCost.objects.get().day == date(year, 2, 3)
+
     def test_costs_far_below_a_cent_are_kept(self) -> None:
         deliver(as_csv(lines("1e-12", "0.000000000000000001")))
         assert statement_total() == Decimal("0.000001000001E-12") * 10**6

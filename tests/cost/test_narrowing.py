@@ -140,3 +140,32 @@ def test_figures_are_the_same_however_kinds_are_numbered(
         monkeypatch.setattr(summing, "LINES_WORTH_IT", 0)
     assert deliver(typed(tmp_path, MANY), name="a.parquet").state == "imported"
     assert facts() == as_text
+
+
+def decimals(folder: Path, name: str, type: str, some: list[dict[str, str]]) -> bytes:
+    """The lines as Parquet with their costs as one type."""
+    (folder / f"{name}.csv").write_bytes(as_csv(some))
+    made = ", ".join(f"{one}::{type} AS {one}" for one in ("BilledCost", "EffectiveCost", "ListCost"))
+    duckdb.sql(
+        f"COPY (SELECT * REPLACE ({made}) FROM read_csv('{folder}/{name}.csv', all_varchar = true)) TO '{folder}/{name}.parquet'"
+    )
+    return (folder / f"{name}.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("fine", ["VARCHAR", "DECIMAL(38,18)", "DECIMAL(25,18)"])
+def test_files_whose_costs_differ_in_places_lose_none(tmp_path: Path, fine: str) -> None:
+    """DuckDB's UNION of two decimals keeps the places of the coarser one where both together are too wide."""
+    few = decimals(tmp_path, "few", "DECIMAL(12,2)", lines("1.25"))
+    many = decimals(tmp_path, "many", fine, lines("1.123456789012345678", ServiceName="S3"))
+    assert deliver(few, many, name="a.parquet").state == "imported"
+    assert statement_total() == Decimal("2.373456789012345678")
+    assert sums("service") == {"EC2": Decimal("1.25"), "S3": Decimal("1.123456789012345678")}
+
+
+def test_shares_of_costs_with_few_places_have_all_of_theirs(tmp_path: Path) -> None:
+    tenants("ta", "tb", "tc")
+    add_rules({"kind": "tag", "tag": "t"}, {"kind": "evenly", "service": "S3"})
+    some = [*lines("5.25", Tags='{"t": "ta"}'), *lines("10", ServiceName="S3")]
+    assert deliver(decimals(tmp_path, "few", "DECIMAL(12,2)", some), name="a.parquet").state == "imported"
+    third = Decimal("3.333333333333333333")
+    assert sums("tenant__key") == {"ta": Decimal("8.583333333333333334"), "tb": third, "tc": third}

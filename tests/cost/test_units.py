@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -31,7 +32,9 @@ from apps.cost.models import (
 )
 from apps.cost.pricing import ZERO
 from apps.cost.queries import courses, margins, units
-from apps.cost.queries.converting import TINY
+from apps.cost.queries.converting import TINY, runs_of
+from apps.cost.queries.cutting import cut_up
+from apps.cost.queries.revenue import rates_by_month
 from tests import factories
 from tests.cost.bills import add_rules, as_csv, deliver
 from tests.cost.conftest import tagged
@@ -168,6 +171,31 @@ def test_cut_by_the_database_as_by_hand(fleet: dict[str, Any], seed: int) -> Non
                     its.amount, its.cost, its.tenants = its.amount + n + 1, its.cost + cost, its.tenants + 1
     told = {one.key: (one.tenants, one.cost, one.revenue, one.metered) for one in made.rows}
     assert told == {one.key: (one.tenants, one.cost, one.revenue, one.metered) for one in expected.values()}
+
+
+@pytest.mark.parametrize("earning", [(), (2,), (1, 2), (0,), (0, 1, 2)])
+def test_who_earns_nothing_is_cut_up_once(fleet: dict[str, Any], earning: tuple[int, ...]) -> None:
+    """Of fewer tenants that earn than there are ranges, and with others before, between and behind them."""
+    tenants = [fleet[one] for one in ("acme", "globex", "umbrella")]
+    user = factories.make_user(superuser=True)
+    runs = runs_of([SEPTEMBER], rates_by_month("EUR", [SEPTEMBER]))
+    revenue = {tenants[one].pk: Decimal(one + 1) for one in earning}
+    facts = MonthlyCost.objects.annotate(part=F("account_id"))
+    made = list(cut_up(user, facts, runs, revenue, [SEPTEMBER], ["requests"]))
+    assert sum(one.cost for one in made) == 280
+    assert sum(one.revenue for one in made) == sum(revenue.values())
+    assert sum(one.tenants for one in made if one.is_largest) == 3
+
+
+@pytest.mark.parametrize(
+    "billed", ["0.000000000001", "0.000000000003", "-0.000000000001", "99999999999999999999"]
+)
+def test_a_tenant_is_rounded_as_its_parts_are(fleet: dict[str, Any], billed: str) -> None:
+    """Half a unit of what is kept goes the same way by either reading, and no sum has too many digits to be told."""
+    deliver(as_csv(tagged(billed, "acme")))
+    user = factories.make_user(superuser=True)
+    rows = margins.margins(user, [SEPTEMBER], "EUR")[0].rows
+    assert sum(one.cost for one in rows) == found("account", user=user).total.cost != 0
 
 
 def costs_of(

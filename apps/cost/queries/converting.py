@@ -66,7 +66,7 @@ def lacking_of(user: Any, runs: Runs) -> set[str]:
 
 
 CONVERTED = """
-SELECT q.tenant, sum(q.billed * c.rate), bool_or(c.rate IS NULL)
+SELECT q.tenant, round(sum(q.billed * c.rate), 12), bool_or(c.rate IS NULL)
 FROM ({rows}) q (tenant, run, billed) JOIN (
     SELECT u.id, r.rate FROM cost_run u JOIN cost_statement s ON s.id = u.statement_id
     LEFT JOIN unnest(%s::date[], %s::text[], %s::numeric[]) r (month, currency, rate)
@@ -82,12 +82,10 @@ def costs_of_tenants(
     """What each tenant whose own cost the reader may see cost in these months, in one currency; what has no rate is left out,
     its currency told. One query, and two where any is."""
     facts = of_tenants(user, TenantCost.objects.all()).values_list("tenant_id", "run_id", "billed")
-    found: dict[int, Decimal] = {}
     span = [min(months), next_month(max(months))]
     told = added_up(CONVERTED, facts, [*rate_lists(months, rates), *span])
-    for tenant, amount, _ in told:
-        if amount is not None:
-            found[tenant] = amount.quantize(TINY)
+    # Rounded there: as parts of a tenant are, and with as many digits before the point as there are.
+    found = {tenant: amount for tenant, amount, _ in told if amount is not None}
     if any(lacks for _, _, lacks in told):
         missing |= lacking_of(user, runs_of(months, rates))
     return found

@@ -125,7 +125,7 @@ def cut_up(
 
 def _ranges(tenants: Sequence[int]) -> Iterator[tuple[Q, Sequence[int]]]:
     """Conditions that together are all tenants, each with those of `tenants` (in order) that meet it."""
-    places = sorted({len(tenants) * n // RANGES for n in range(1, RANGES)} if tenants else ())
+    places = sorted({len(tenants) * n // RANGES for n in range(1, RANGES)} - {0})
     for first, end in zip([0, *places], [*places, len(tenants)], strict=True):
         above = Q(tenant_id__gte=tenants[first]) if first else Q()
         below = Q(tenant_id__lt=tenants[end]) if end < len(tenants) else Q()
