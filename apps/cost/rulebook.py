@@ -1,11 +1,13 @@
 """Versions of the rules: drafted, previewed, activated; and periods allocated again by them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, Sum
@@ -17,11 +19,13 @@ from apps.core.context import acting
 from apps.core.events import event, record
 from apps.tenants.models import Tenant
 
-from . import allocating, grouping
+from . import allocating, grouping, store
 from .choices import SetState
 from .duck import connected
 from .locks import Lock, hold
 from .models import Bill, DayCost, Rule, RuleSet, Run, Statement
+
+logger = logging.getLogger(__name__)
 
 
 class NotActivated(Exception):
@@ -204,10 +208,19 @@ def stale() -> list[int]:
 
 
 def allocate_stale() -> None:
-    """Allocate again whatever counts by a former version; each bill is one transaction, so a killed worker loses one."""
+    """Allocate again whatever counts by a former version; each bill is one transaction, so a killed worker loses one.
+
+    A bill that cannot be (its file is gone, a pool is too large to share out) is logged, counts as before and is tried
+    again at the next hint; it stops no other.
+    """
     with acting(system_actor("bills"), reason="allocation rules changed", via="system"):
         for bill in list(_by_bill(list(Statement.objects.filter(pk__in=stale()).select_related("bill")))):
-            allocate_again(bill)
+            try:
+                allocate_again(bill)
+            except (allocating.Unbalanced, duckdb.Error, store.Unusable, OSError):
+                logger.exception(
+                    "bill %s could not be allocated by the new rules and counts by the former", bill
+                )
 
 
 def allocate_again(bill: Bill) -> None:

@@ -7,6 +7,7 @@ import io
 import threading
 from datetime import date
 from decimal import Decimal
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from django.urls import reverse
 from openpyxl import load_workbook
 
 from apps.access.services import system_actor
-from apps.cost import invoices, metering, rulebook, watching
+from apps.cost import invoices, metering, rulebook, store, watching
 from apps.cost.models import (
     Anomaly,
     Commitment,
@@ -207,6 +208,18 @@ class TestSharesOfTenantsThatWent:
         assert sums("tenant__key") == {None: 8}
         assert Run.objects.get(is_current=True).unallocated == 8
         assert acme.pk
+
+
+def test_a_bill_whose_file_is_gone_keeps_no_other_from_the_new_rules(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    factories.make_tenant("acme")
+    gone = deliver(as_csv(tagged("3", "acme")))
+    deliver(as_csv(tagged("5", "acme", BillingAccountId="payer-2")))
+    rmtree(store.folder_of(gone.digest))
+    add_rules({"kind": "tag", "tag": "t"})
+    assert sums("tenant__key") == {"acme": 5, None: 3}
+    assert f"bill {gone} could not be allocated" in caplog.text
 
 
 class TestExports:
