@@ -132,7 +132,6 @@ def decide(request: AccessRequest, *, actor: Any, yes: bool, words: str) -> Acce
         locked.decided_by, locked.decision = actor, words
         if yes:
             granting.check_may_give(actor, locked.role, obj)
-            granting.check_outlasts(actor, locked.role.permissions, obj, _until(locked, timezone.now()))
             _grant(locked, given_by=actor)
         else:
             locked.state, locked.decided_at = RequestState.REFUSED, timezone.now()
@@ -244,20 +243,23 @@ def _pre_approval(request: AccessRequest) -> PreApproval | None:
     )
 
 
-def _until(request: AccessRequest, now: datetime) -> datetime:
-    """When what is asked for would end, given now; what is held already is never cut short. Raises NotGiven where it has no end."""
+def _grant(request: AccessRequest, *, given_by: Any) -> None:
+    """Turn a request into a grant with an end; what is held already is never cut short.
+
+    Raises NotGiven for what is held for good, PermissionDenied where it would outlast who decides. (A standing yes was
+    asked about that when it was given.)
+    """
+    now = timezone.now()
     held = Grant.objects.filter(user=request.person, role=request.role, scope=request.scope).first()
     if held is not None and held.until is None:
         raise NotGiven(f"{request.person} holds it for good already.")
     begins = max(now, held.until) if held and held.until and request.extends_id else now
     until: datetime = begins + timedelta(minutes=request.minutes)
-    return max(until, held.until) if held and held.until else until
-
-
-def _grant(request: AccessRequest, *, given_by: Any) -> None:
-    """Turn a request into a grant with an end."""
-    now = timezone.now()
-    until = _until(request, now)
+    if held and held.until:
+        until = max(until, held.until)
+    if not request.pre_approval:
+        obj = granting.object_of(request.scope)
+        granting.check_outlasts(given_by, request.role.permissions, obj, until)
     grant = services.give_grant(
         to=request.person, role=request.role, scope=request.scope, until=until, actor=given_by,
         reason=request.reason,

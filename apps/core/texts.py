@@ -1,4 +1,4 @@
-"""Text from outside as the database can keep it."""
+"""Text from outside as the database can keep it, and in the order in which people count."""
 
 import re
 

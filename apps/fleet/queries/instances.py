@@ -210,9 +210,8 @@ def _instance(reader: Reader, *, pk: Any) -> QuerySet[Instance]:
         for p in ASKED
         if p.value not in granted and scopes_of(reader, p)
     }
-    if scopes_of(
-        reader, Permission.VIEW
-    ).tenants:  # else who sees the instance sees it by its cell or account
+    # Else who sees the instance sees it by its cell or account.
+    if scopes_of(reader, Permission.VIEW).tenants:
         asked["sees_cell"] = Exists(visible(reader, Cell.objects.filter(pk=OuterRef("cell_id"))))
     found = visible(
         reader, Instance.objects.select_related("cell__region__account", "certificate__issued_by")
