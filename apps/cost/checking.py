@@ -10,6 +10,8 @@ from typing import Any
 
 import duckdb
 
+from apps.core.texts import storable
+
 from .duck import literal
 from .focus import BY_NAME, CATEGORIES, Source, Type, select
 
@@ -101,7 +103,7 @@ def check_lines(
             first = connection.execute(
                 f"SELECT line, CAST({check.shown} AS VARCHAR) FROM ({lines}) WHERE {check.broken} ORDER BY line LIMIT {SHOWN}"
             ).fetchall()
-            told = [{"line": line, "value": (value or "")[:120].replace("\0", "")} for line, value in first]
+            told = [{"line": line, "value": storable(value or "")[:120]} for line, value in first]
             findings.append(
                 Finding(check.rule, check.message, check.column, check.is_error, file, count, told)
             )
